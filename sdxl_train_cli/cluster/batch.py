@@ -23,6 +23,7 @@ from sdxl_train_cli.jobs.store import Kept
 _BATCH, _SUBMITTED, _TASKS = "batch.json", "submitted.json", "tasks"
 _NAME_PARTS = 3
 """Of a folder's name: day, time, and what tells two of one second apart."""
+_UNREADABLE = "unreadable"
 _TASK, _START, _RUN, _END = "task.json", "start.json", "run.json", "end.json"
 
 
@@ -223,13 +224,23 @@ class Batch:
                 if index in latest}  # fmt: skip
 
     def indices(self) -> list[int]:
-        """Its elements."""
-        names = os.listdir(self.folder / _TASKS)  # noqa: PTH208 - a Path for each is slow
+        """Its elements. None of one that another command has just removed."""
+        try:
+            names = os.listdir(self.folder / _TASKS)  # noqa: PTH208 - a Path for each is slow
+        except FileNotFoundError:
+            return []
         return sorted(int(name) for name in names if name.isdecimal())
 
     def tasks(self) -> list[Task]:
-        """Its trainings. UsageError if one can't be read."""
-        return [self.task(index) for index in self.indices()]
+        """Its trainings, for a list."""
+        return [self.listed_task(index) for index in self.indices()]
+
+    def listed_task(self, index: int) -> Task:
+        """One training, for a list: a broken one must not hide the others, and has neither kind nor token."""
+        try:
+            return self.task(index)
+        except UsageError:
+            return Task(self.folder / _TASKS / str(index), _UNREADABLE, "", "", "", kept=Kept("", (), 0))
 
     def task(self, index: int) -> Task:
         """One training. UsageError if it can't be read."""

@@ -49,7 +49,7 @@ class EndedTask(Task):
 
 
 def each(place: Path) -> list[tuple[Batch, Task]]:
-    """Every task below a home's cluster folder, the oldest first. UsageError if one can't be read."""
+    """Every task below a home's cluster folder, the oldest first."""
     known, fresh, found = ended_index.load(place, _WHAT), list[Ended](), list[tuple[Batch, Task]]()
     gone = set(known)
     for one in batch.all_in(place):
@@ -60,9 +60,9 @@ def each(place: Path) -> list[tuple[Batch, Task]]:
             gone.discard(name)
             task: Task | None = _parse(one, index, row) if row is not None and row.stamp == stamp else None
             if task is None:
-                task = one.task(index)
+                task = one.listed_task(index)
                 end = task.end
-                if stamp is not None and end is not None:
+                if stamp is not None and end is not None and task.token:
                     fresh.append(Ended(name, stamp, _facts(task, end)))
             found.append((one, task))
     if fresh or gone:
@@ -75,7 +75,7 @@ def each_open(place: Path) -> Iterator[tuple[Batch, Task]]:
     for one in batch.all_in(place):
         for index in one.indices():
             if _stamp(one, index) is None:
-                yield one, one.task(index)
+                yield one, one.listed_task(index)
 
 
 def _stamp(one: Batch, index: int) -> str | None:

@@ -119,7 +119,7 @@ class Queue:
             rows = database.execute(
                 f"SELECT {', '.join(_FIELDS)} FROM jobs WHERE state IN ({marks}) ORDER BY position", wanted
             ).fetchall()
-        return [_job(row) for row in rows]
+            return [_job(row) for row in rows]
 
     def waiting_for(self, devices: Sequence[Gpu | None], largest_gib: float) -> Generator[Job]:
         """Waiting jobs in their order, read as they are asked for, without those of one GPU that can't start on these.
@@ -155,7 +155,7 @@ class Queue:
         query = f"SELECT {', '.join(_FIELDS)} FROM jobs WHERE state = ? AND (gpus > 1 OR gpu_indices != '')"
         with self._opened() as database:
             rows = database.execute(f"{query} ORDER BY position", (JobState.WAITING.value,)).fetchall()
-        return [_job(row) for row in rows]
+            return [_job(row) for row in rows]
 
     def get(self, number: int) -> Job | None:
         """The job with this number. None if there is none."""
@@ -262,7 +262,7 @@ class Queue:
             database.executemany(_TURN, [(handed, each, waiting) for each in wanted])
             query = f"SELECT {', '.join(_FIELDS)} FROM jobs WHERE state = ? ORDER BY position"
             rows = database.execute(query, (handed,)).fetchall()
-        return [job for job in map(_job, rows) if job.id in wanted]
+            return [job for job in map(_job, rows) if job.id in wanted]
 
     def end_hand_over(self, taken: Iterable[int], kept: Iterable[int]) -> None:
         """Forget the jobs that a cluster has taken, and let the others wait again."""
@@ -374,9 +374,12 @@ def _one(database: sqlite3.Connection, number: int) -> Job | None:
 
 def _job(row: sqlite3.Row) -> Job:
     facts = {name: row[name] for name in _FIELDS}
-    facts |= {name: datetime.fromisoformat(facts[name]) for name in _DATES if facts[name] is not None}
-    facts |= {"state": JobState(facts["state"]), "folder": None if facts["folder"] is None else Path(facts["folder"])}
-    facts |= {name: _numbers(facts[name]) for name in _INDICES}
+    try:
+        facts |= {name: datetime.fromisoformat(facts[name]) for name in _DATES if facts[name] is not None}
+        facts |= {"state": JobState(facts["state"]), "folder": None if row["folder"] is None else Path(row["folder"])}
+        facts |= {name: _numbers(facts[name]) for name in _INDICES}
+    except (ValueError, TypeError, AttributeError) as error:
+        raise sqlite3.DataError(f"job {row['id']} can't be read") from error
     facts["is_to_stop"] = bool(facts["is_to_stop"])
     return Job(**facts)
 

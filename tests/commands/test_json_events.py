@@ -79,6 +79,8 @@ def test_the_last_event_of_a_stopped_run_says_how_far_it_came(ready: Cli) -> Non
         (("plan", "--json"), 6),
         (("plan", "--kind", "embedding", "--gpu-memory", "4", "--json"), 6),
         (("start", "--json", "absent"), 4),
+        (("queue", "list", "--watch", "--json"), 2),
+        (("cluster", "list", "--watch", "--json"), 2),
         (("runs", "show", "absent", "--json"), 2),
         (("runs", "resume", "absent", "--json"), 2),
         (("runs", "rerun", "absent", "--json"), 2),

@@ -91,7 +91,11 @@ def test_jobs_are_worked_off_in_order_past_a_failure(cli: Cli, line: list[str], 
     kept = history.load(tmp_path / "output" / "one").record.settings["learning_rate"]
     assert str(kept.value) == "3e-05"  # as the preset was when the job was added
     assert json.loads(cli("queue", "stop", 2, "--json").stdout) == {"job": 2, "name": "two", "state": "stopped"}
-    gone = cli("queue", "rm", 1, 2, "--json").stdout
+    refused = cli("queue", "retry", 2, 1)
+    assert (refused.code, "job 1 (one) is done" in refused.stderr, states_of(cli)["two"]) == (2, True, "stopped")
+    twice = cli("queue", "retry", 2, "two", "--json").stdout
+    assert json.loads(twice) == {"retried": [{"job": 2, "name": "two"}]}
+    gone = cli("queue", "rm", 1, 2, "one", "--json").stdout
     assert json.loads(gone) == {"removed": [{"job": 1, "name": "one"}, {"job": 2, "name": "two"}]}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -103,6 +104,18 @@ def test_a_damaged_or_newer_database_is_refused_in_words(queue: Queue) -> None:
     assert "move it away" in str(raised.value.problems[0].hint)
     with pytest.raises(UsageError, match="no job 7"):
         Queue(queue.folder / "none").require(7)
+
+
+def test_a_job_that_can_not_be_read_is_told_in_words(queue: Queue) -> None:
+    added(queue, "a", "b")
+    for change in ("UPDATE jobs SET devices = 'x' WHERE id = 2", "UPDATE jobs SET added = 'yesterday' WHERE id = 2"):
+        with contextlib.closing(sqlite3.connect(queue.database)) as database, database:
+            database.execute(change)
+
+        for look in (queue.jobs, lambda: queue.get(2)):
+            with pytest.raises(UsageError, match="job 2 can't be read"):
+                look()
+    assert queue.get(1) is not None
 
 
 def test_a_job_is_found_by_its_number_or_its_only_name(queue: Queue) -> None:

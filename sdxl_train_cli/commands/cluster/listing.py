@@ -31,6 +31,8 @@ Job = Annotated[str, typer.Argument(metavar="JOB", help="Number of a job, or of 
 def list_(all_: All = False, as_json: Json = False, watch: Watch = False, home: HomeOption = None) -> None:
     """List what was submitted to Slurm: what waits and why, what runs where, what has ended."""
     place = workspace.home(home).cluster
+    if watch and as_json:
+        raise UsageError("--watch draws a table, and --json prints once", "leave out one of them")
     if watch:
         console.redraw(lambda: _lines(_shown(overview.views(place), is_whole=all_)), _WATCH_SECONDS)
     views = overview.views(place)

@@ -45,13 +45,15 @@ def move(text: JobText, place: Place, as_json: Json = False, home: HomeOption = 
 def retry(texts: Some = None, failed: AllFailed = False, as_json: Json = False, home: HomeOption = None) -> None:
     """Let jobs that failed or were stopped run again, from their last state."""
     queue = Queue(workspace.home(home).queue)
-    chosen = [queue.find(text) for text in texts or ()] + (queue.jobs(JobState.FAILED) if failed else [])
+    chosen = _found(queue, texts or (), queue.jobs(JobState.FAILED) if failed else ())
     if not chosen:
         hint = "`sdxl-train queue list` shows what there is" if failed else "sdxl-train queue retry JOB, or --failed"
         raise UsageError("no job failed" if failed else "no job is given", hint)
     for job in chosen:
-        if not queue.retry(job.id):
+        if job.state not in {JobState.FAILED, JobState.STOPPED}:
             raise UsageError(f"{job.words} is {job.state.value}, and can't be retried", what_next(job))
+    for job in chosen:
+        queue.retry(job.id)
     if as_json:
         printing.data({"retried": _facts(chosen)}, indent=None)
     if not worker.is_working(queue):
@@ -61,14 +63,23 @@ def retry(texts: Some = None, failed: AllFailed = False, as_json: Json = False, 
 def rm(texts: Texts, as_json: Json = False, home: HomeOption = None) -> None:
     """Take jobs out of the queue. Their runs stay."""
     queue = Queue(workspace.home(home).queue)
-    chosen = [queue.find(text) for text in texts]
+    chosen = _found(queue, texts)
     for job in chosen:
-        if not queue.remove(job.id):
-            raise UsageError(f"{job.words} is {queue.require(job.id).state.value}", what_next(job))
+        if job.state in {JobState.RUNNING, JobState.HANDING_OVER}:
+            raise UsageError(f"{job.words} is {job.state.value}", what_next(job))
+    for job in chosen:
+        if not queue.remove(job.id):  # started since
+            found = queue.require(job.id)
+            raise UsageError(f"{found.words} is {found.state.value}", what_next(found))
         shutil.rmtree(queue.job_folder(job.id), ignore_errors=True)
         console.note(f"{job.words} is out of the queue")
     if as_json:
         printing.data({"removed": _facts(chosen)}, indent=None)
+
+
+def _found(queue: Queue, texts: Sequence[str], more: Sequence[Job] = ()) -> list[Job]:
+    """The jobs that were named, each once."""
+    return list({job.id: job for job in (*map(queue.find, texts), *more)}.values())
 
 
 def _facts(jobs: Sequence[Job]) -> list[dict[str, object]]:

@@ -37,6 +37,8 @@ Follow = Annotated[bool, typer.Option("--follow", "-f", help="Go on printing unt
 def list_(all_: All = False, watch: Watch = False, as_json: Json = False, home: HomeOption = None) -> None:
     """List the queue: what runs, what waits, what has ended."""
     queue = Queue(workspace.home(home).queue)
+    if watch and as_json:
+        raise UsageError("--watch draws a table, and --json prints once", "leave out one of them")
     if watch:
         console.redraw(lambda: _lines(queue.jobs(), is_whole=all_), _WATCH_SECONDS)
     jobs = queue.jobs()
