@@ -35,10 +35,12 @@ class HandedShare:
 
 @contextlib.contextmanager
 def holding(queue: Queue) -> Iterator[None]:
-    """Be the only one who hands over, for the duration of the block. UsageError if another does."""
+    """Be the only one who hands jobs or runs over, for the duration of the block. UsageError if another does."""
     folder = queue.folder / _LOCK
     if run_owner.is_held(folder):
-        raise UsageError("another command hands this queue over", "wait for it to end: sdxl-train queue list")
+        raise UsageError(
+            "another command hands runs over to the cluster", "wait for it to end: sdxl-train cluster list"
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -15,10 +15,12 @@ from sdxl_train_cli.cluster.handing_over import HandedShare
 from sdxl_train_cli.cluster.settings import ClusterSettings
 from sdxl_train_cli.cluster.slurm import SlurmError
 from sdxl_train_cli.cluster.submitting import SlurmEngine
+from sdxl_train_cli.commands.cluster import going_on
 from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.jobs.job import Job, JobState, Waiting
 from sdxl_train_cli.jobs.store import Queue
 from sdxl_train_cli.layout import Home
+from sdxl_train_cli.records import history
 
 Say = Callable[..., None]
 
@@ -173,9 +175,27 @@ def test_a_job_that_a_worker_has_taken_meanwhile_is_left_to_it(queue: Queue, eng
 
 
 def test_two_do_not_hand_over_at_once(queue: Queue) -> None:
-    with handing_over.holding(queue), pytest.raises(UsageError, match="hands this queue over"), \
+    with handing_over.holding(queue), pytest.raises(UsageError, match="hands runs over"), \
          handing_over.holding(queue):  # fmt: skip
         pass
+
+
+def test_a_run_that_another_terminal_has_just_submitted_is_not_submitted_again(
+    tmp_path: Path, engine: SlurmEngine, say: Say, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "cat"
+    run.mkdir()
+    inputs = {"preset": "gc", "model": "m", "data": "/d", "output": str(tmp_path)}
+    text = json.dumps({"sdxl_train": "1", "name": "cat", "kind": "lora", "inputs": inputs})
+    (run / "run.json").write_text(text, encoding="utf-8")
+    both = [(history.load(run), Waiting(name="cat", kind="lora", preset="gc", record=text, run=run)) for _ in range(2)]
+    say("squeue", "echo '12|PENDING|Priority|'")
+
+    going_on.submit(*both[0], engine, dry_run=False, as_json=False)
+    with pytest.raises(UsageError, match="job 12 of the cluster goes on with cat"):
+        going_on.submit(*both[1], engine, dry_run=False, as_json=False)
+
+    assert (capsys.readouterr().out, len(overview.views(engine.home.cluster))) == ("12\n", 1)
 
 
 def test_a_cut_off_job_waits_again_unless_a_worker_sees_to_that(queue: Queue) -> None:
