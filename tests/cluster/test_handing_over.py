@@ -11,11 +11,12 @@ import pytest
 from test_cluster_overview import OFF
 
 from sdxl_train_cli.cluster import batch, handing_over, overview, slurm
+from sdxl_train_cli.cluster.batch import TaskEnd
 from sdxl_train_cli.cluster.handing_over import HandedShare
 from sdxl_train_cli.cluster.settings import ClusterSettings
 from sdxl_train_cli.cluster.slurm import SlurmError
 from sdxl_train_cli.cluster.submitting import SlurmEngine
-from sdxl_train_cli.commands.cluster import going_on
+from sdxl_train_cli.commands.cluster import going_on, listing
 from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.jobs.job import Job, JobState, Waiting
 from sdxl_train_cli.jobs.store import Queue
@@ -196,6 +197,26 @@ def test_a_run_that_another_terminal_has_just_submitted_is_not_submitted_again(
         going_on.submit(*both[1], engine, dry_run=False, as_json=False)
 
     assert (capsys.readouterr().out, len(overview.views(engine.home.cluster))) == ("12\n", 1)
+
+
+def test_of_two_jobs_with_the_same_number_the_latest_is_retried(
+    engine: SlurmEngine, say: Say, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("old", "new"):
+        (folder,) = batch.new_folders(engine.home.cluster, 1)
+        made = batch.create(folder.with_name(f"{folder.name}-{name}"), [Waiting(name=name, kind="lora", preset="gc",
+                            record="{}")], lambda _one: "", is_array=False)  # fmt: skip
+        made.note_job("12")
+        made.task(0).note_end(TaskEnd(JobState.FAILED, 7))
+        made.folder.rename(made.folder.with_name(f"2026-{name == 'new':d}-{name}"))
+    say("sbatch", "echo 13")
+
+    listing.retry("12", as_json=False, home=str(engine.home.path))
+
+    assert capsys.readouterr().out == "13\n"
+    assert {one.task(0).name: one.jobs for one in batch.all_in(engine.home.cluster)} == {
+        "old": ("12",), "new": ("12", "13"),
+    }  # fmt: skip
 
 
 def test_a_cut_off_job_waits_again_unless_a_worker_sees_to_that(queue: Queue) -> None:
