@@ -267,7 +267,9 @@ def create(
             _write(beside / _BATCH, {"created": created, "array": is_array, "at_once": at_once})
             files.write(beside / batch.script.name, script(batch))
     except OSError as error:
-        raise UsageError(f"{batch.folder} can't be written: {error.strerror}", "free some space there") from error
+        raise UsageError(
+            f"{batch.folder} can't be written: {error.strerror}", "check space and permissions there"
+        ) from error
     return batch
 
 

@@ -137,7 +137,7 @@ def _take_back(made: Sequence[Batch], jobs: Sequence[str]) -> None:
 
 def _unwritable(home: Home, error: OSError) -> UsageError:
     return UsageError(
-        f"{home.cluster} can't be written: {error.strerror}", "nothing was submitted; free some space there"
+        f"{home.cluster} can't be written: {error.strerror}", "nothing was submitted; check space and permissions there"
     )
 
 
