@@ -278,7 +278,9 @@ def create(
             _write(beside / _SUBMITTED, {"jobs": []})  # here already: a network drive may hide a new file for a minute
             files.write(beside / batch.script.name, script(batch))
     except OSError as error:
-        raise UsageError(f"{batch.folder} can't be written: {error.strerror}", "free some space there") from error
+        raise UsageError(
+            f"{batch.folder} can't be written: {error.strerror}", "check space and permissions there"
+        ) from error
     return batch
 
 

@@ -45,8 +45,8 @@ class HandedOver:
 
 @contextlib.contextmanager
 def holding(queue: Queue) -> Iterator[None]:
-    """Be the only one who hands over, for the duration of the block. UsageError if another does."""
-    busy = Problem("another command hands this queue over", "wait for it to end: sdxl-train queue list")
+    """Be the only one who hands jobs or runs over, for the duration of the block. UsageError if another does."""
+    busy = Problem("another command hands runs over to the cluster", "wait for it to end: sdxl-train cluster list")
     with run_owner.alone(queue.folder / _LOCK, busy):
         yield
 

@@ -149,7 +149,8 @@ def _take_back(jobs: Sequence[str], unanswered: Sequence[Path], why: BaseExcepti
 
 
 def _unwritable(place: Path, error: OSError) -> UsageError:
-    return UsageError(f"{place} can't be written: {error.strerror}", "nothing was submitted; free some space there")
+    hint = "nothing was submitted; check space and permissions there"
+    return UsageError(f"{place} can't be written: {error.strerror}", hint)
 
 
 def retry(one: Batch, indices: Sequence[int]) -> str:

@@ -67,7 +67,10 @@ class Worker:
     def work(self) -> None:
         """Work until nothing is left, or until it is asked to end. Blocks."""
         self.queue.ask_to_end(wanted=False)
-        self._tell_obstacles(self._devices())  # raises for a GPU that is not there
+        absent = set(self.options.devices or ()) - {device.index for device in gpu.devices()}
+        if absent:
+            raise UsageError(f"no {gpu.in_words(sorted(absent))}", "`sdxl-train doctor` shows the GPUs")
+        self._tell_obstacles(self._devices())
         self.refill()
         while True:
             running = self._look_after()
@@ -207,7 +210,7 @@ class Worker:
         except OSError as error:
             self.queue.put_back(job, job.steps, is_cut_off=False)
             raise UsageError(
-                f"{job.words} can't be started: {error.strerror}", "free some space, then start again"
+                f"{job.words} can't be started: {error.strerror}", "check space and permissions there, then start again"
             ) from error
         where = gpu.in_words(job.devices) if job.devices else "the processor"
         verb = "started" if job.starts == 1 else "started again"

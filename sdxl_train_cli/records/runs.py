@@ -217,7 +217,9 @@ def add_attempt(run: Run, argv: Sequence[str], step: int, changes: Mapping[str, 
         with run.log.open("ab") as log:
             log.write(f"\n--- resumed at step {step} ---\n".encode())
     except OSError as error:
-        raise TrainingError(f"{run.folder} can't be written: {error.strerror}", "free some space there") from error
+        raise TrainingError(
+            f"{run.folder} can't be written: {error.strerror}", "check space and permissions there"
+        ) from error
     except ValueError as error:
         raise TrainingError(f"{run.record} can't be read: {error}", "start a new run") from error
 
@@ -233,7 +235,9 @@ def note_job(run: Run, token: str) -> None:
             kept["inputs"]["job"] = token
             _write_json(run.record, kept)
     except OSError as error:
-        raise TrainingError(f"{run.folder} can't be written: {error.strerror}", "free some space there") from error
+        raise TrainingError(
+            f"{run.folder} can't be written: {error.strerror}", "check space and permissions there"
+        ) from error
     except ValueError as error:
         raise TrainingError(f"{run.record} can't be read: {error}", "start a new run") from error
 

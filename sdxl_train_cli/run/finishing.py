@@ -44,7 +44,9 @@ def finish(entry: Loaded, home: Home) -> RunResult:
             step = states.complete(run.folder)[-1].step
             metrics.truncate(run.metrics, step, EventFileTail(run.logs).read())
         except OSError as error:
-            raise TrainingError(f"{run.folder} can't be written: {error.strerror}", "free some space there") from error
+            raise TrainingError(
+                f"{run.folder} can't be written: {error.strerror}", "check space and permissions there"
+            ) from error
         told = metrics.load(run.metrics)
         outcome = Outcome(outcome="done", steps=step, seconds=_seconds(entry, told),
                           loss=told[-1].shown_loss if told else None, exit_code=0)  # fmt: skip

@@ -15,12 +15,12 @@ from test_cluster_overview import OFF
 
 from sdxl_train_cli import files
 from sdxl_train_cli.cluster import batch, handing_over, overview, slurm
-from sdxl_train_cli.cluster.batch import TaskStart
+from sdxl_train_cli.cluster.batch import TaskEnd, TaskStart
 from sdxl_train_cli.cluster.handing_over import HandedOver, HandedShare
 from sdxl_train_cli.cluster.settings import ClusterSettings
 from sdxl_train_cli.cluster.slurm import SlurmError
 from sdxl_train_cli.cluster.submitting import SlurmEngine
-from sdxl_train_cli.commands.cluster import going_on
+from sdxl_train_cli.commands.cluster import going_on, listing
 from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.jobs.job import Job, JobState, Waiting
 from sdxl_train_cli.jobs.store import Queue
@@ -173,9 +173,47 @@ def test_a_job_that_a_worker_has_taken_meanwhile_is_left_to_it(queue: Queue, eng
 
 
 def test_two_do_not_hand_over_at_once(queue: Queue) -> None:
-    with handing_over.holding(queue), pytest.raises(UsageError, match="hands this queue over"), \
+    with handing_over.holding(queue), pytest.raises(UsageError, match="hands runs over"), \
          handing_over.holding(queue):  # fmt: skip
         pass
+
+
+def test_a_run_that_another_terminal_has_just_submitted_is_not_submitted_again(
+    tmp_path: Path, engine: SlurmEngine, say: Say, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "cat"
+    run.mkdir()
+    inputs = {"preset": "gc", "model": "m", "data": "/d", "output": str(tmp_path)}
+    text = json.dumps({"sdxl_train": "1", "name": "cat", "kind": "lora", "inputs": inputs})
+    (run / "run.json").write_text(text, encoding="utf-8")
+    both = [(history.load(run), Waiting(name="cat", kind="lora", preset="gc", record=text, run=run)) for _ in range(2)]
+    say("squeue", "echo '12|PENDING|Priority|'")
+
+    going_on.submit(*both[0], engine, dry_run=False, as_json=False)
+    with pytest.raises(UsageError, match="job 12 of the cluster goes on with cat"):
+        going_on.submit(*both[1], engine, dry_run=False, as_json=False)
+
+    assert (capsys.readouterr().out, len(overview.views(engine.home.cluster))) == ("12\n", 1)
+
+
+def test_of_two_jobs_with_the_same_number_the_latest_is_retried(
+    engine: SlurmEngine, say: Say, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("old", "new"):
+        (folder,) = batch.new_folders(engine.home.cluster, 1)
+        made = batch.create(folder.with_name(f"{folder.name}-{name}"), [Waiting(name=name, kind="lora", preset="gc",
+                            record="{}")], lambda _one: "", is_array=False)  # fmt: skip
+        made.note_job("12")
+        made.task(0).note_end(TaskEnd(JobState.FAILED, 7))
+        made.folder.rename(made.folder.with_name(f"2026-{name == 'new':d}-{name}"))
+    say("sbatch", "echo 13")
+
+    listing.retry("12", as_json=False, home=str(engine.home.path))
+
+    assert capsys.readouterr().out == "13\n"
+    assert {one.task(0).name: one.jobs for one in batch.all_in(engine.home.cluster)} == {
+        "old": ("12",), "new": ("12", "13"),
+    }  # fmt: skip
 
 
 def test_a_cut_off_job_waits_again_unless_a_worker_sees_to_that(queue: Queue) -> None:

@@ -61,6 +61,16 @@ def test_a_job_taken_out_a_moment_after_its_end_does_not_stop_the_worker(queue: 
     assert worker._look_after() == []  # noqa: SLF001 - one look
 
 
+def test_a_gpu_that_is_not_there_is_refused_before_a_job_starts(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu, "devices", lambda: (CARD,))
+    worker = Worker(queue, WorkerOptions(devices=(0, 9)), lambda _job: [], lambda _line: None)
+
+    with pytest.raises(UsageError, match="no GPU 9"):
+        worker.work()
+
+    assert queue.require(1).state is JobState.WAITING
+
+
 def test_a_job_of_another_worker_is_asked_to_stop_once_its_process_is_noted(
     queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from sdxl_train_cli.cluster import overview
+from sdxl_train_cli.cluster import handing_over, overview
 from sdxl_train_cli.cluster.submitting import SlurmEngine
 from sdxl_train_cli.commands.cluster import submission
 from sdxl_train_cli.commands.cluster.submission import Engine
 from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.jobs.job import JobState, KeptResume, Waiting, new_token
 from sdxl_train_cli.jobs.store import Queue
-from sdxl_train_cli.records import run_owner, runs
+from sdxl_train_cli.records import history, run_owner, runs
 from sdxl_train_cli.records.history import Loaded
 from sdxl_train_cli.records.record import Inputs
 from sdxl_train_cli.records.runs import Run
@@ -43,12 +43,18 @@ def prepare(entry: Loaded, asked: KeptResume, on: Engine, home: str | None) -> t
 
 def submit(entry: Loaded, point: Waiting, cluster: SlurmEngine, *, dry_run: bool, as_json: bool) -> None:
     """Submit it; with `dry_run`, print the script and change nothing."""
-    if not dry_run:
-        run = Run(entry.folder, entry.name)
+    if dry_run:
+        submission.submit_point(point, cluster, dry_run=True, as_json=as_json)
+        return
+    run = Run(entry.folder, entry.name)
+    with handing_over.holding(Queue(cluster.home.queue)):
         run_owner.forget_dead(run.folder)  # before it is held: a held run is alive
         with run_owner.hold(run.folder):
+            now = history.load(run.folder).record.inputs  # another terminal may have submitted it since the check
+            if now is not None:
+                _require_free(entry, now, cluster)
             runs.note_job(run, point.token)
-    submission.submit_point(point, cluster, dry_run=dry_run, as_json=as_json)
+        submission.submit_point(point, cluster, dry_run=False, as_json=as_json)
 
 
 def _require_free(entry: Loaded, inputs: Inputs, cluster: SlurmEngine) -> None:

@@ -64,7 +64,8 @@ def retry(text: Job, as_json: Json = False, home: HomeOption = None) -> None:
     if not again:
         states = ", ".join(sorted({view.state.value for view in views}))
         raise UsageError(f"job {text} is {states}: there is nothing to do again", "sdxl-train cluster list")
-    (batch,) = {view.batch for view in again}
+    batch = again[-1].batch  # Slurm counts from 1 again where it was set up anew: the latest is meant
+    again = [view for view in again if view.batch == batch]
     job = submitting.retry(batch, [view.task.index for view in again])
     if as_json:
         printing.data({"job": job, "retried": [view.job for view in again]}, indent=None)
