@@ -19,8 +19,6 @@ from sdxl_train_cli.sdscripts.checkpoint import Header
 _SHOWN = 5
 NAMES = Path(checkpoint.__file__).with_name("network_tensors.json")
 """What the tensors of networks are called; inside/weights.py reads it too."""
-COMPILED = "_orig_mod"
-"""What torch.compile puts into a module's name."""
 V_PREDICTION, EPSILON = Prediction.V.label, Prediction.EPSILON.label
 _SAID_PREDICTIONS = {model_spec.V_PREDICTION: V_PREDICTION, "v_prediction": V_PREDICTION, "epsilon": EPSILON}
 SDXL = "SDXL"
@@ -254,7 +252,7 @@ def _other(header: Header) -> str:
         return "checkpoint"
     if len(checkpoint.missing_parts(header)) == len(checkpoint.PARTS) - 1 and checkpoint.name_other(header) is None:
         return next(f"a {part} alone" for prefix, part in checkpoint.PARTS if header.has(prefix))
-    plain = Header({name.replace(f"{COMPILED}.", ""): shape for name, shape in header.shapes.items()}, {})
+    plain = Header({name.replace(f"{checkpoint.COMPILED}.", ""): shape for name, shape in header.shapes.items()}, {})
     return checkpoint.name_other(plain) or UNKNOWN
 
 

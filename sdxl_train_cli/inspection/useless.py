@@ -7,6 +7,7 @@ from sdxl_train_cli.errors import Problem
 from sdxl_train_cli.inspection import model_file
 from sdxl_train_cli.inspection.model_file import ModelFile
 from sdxl_train_cli.inspection.programs import ProgramReading
+from sdxl_train_cli.sdscripts import checkpoint
 
 _AGAIN = "download or train it again"
 
@@ -48,7 +49,7 @@ def unread(model: ModelFile, readings: tuple[ProgramReading, ...]) -> Problem | 
     """Why no program reads a file."""
     if not readings or any(reading.obstacle is None for reading in readings):
         return None
-    compiled = next((name for name in model.names if model_file.COMPILED in name), None)
+    compiled = next((name for name in model.names if checkpoint.COMPILED in name), None)
     example = compiled or next((reading.example for reading in readings if reading.example), None)
     missing = next((reading.missing for reading in readings if reading.missing), None)
     why = f": its tensors have names such as {example}" if example else ""

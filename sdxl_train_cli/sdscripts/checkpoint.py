@@ -169,6 +169,8 @@ PARTS = (
     ("first_stage_model.", "VAE"),
 )
 """Of a whole SDXL model: how the names of its tensors begin, and what it is."""
+COMPILED = "_orig_mod"
+"""What torch.compile puts into a module's name."""
 
 
 _FIRST_LAYER = "model.diffusion_model.input_blocks.0.0.weight"
@@ -260,12 +262,14 @@ def _require_pickled_parts(path: Path) -> None:
     """The same of a .ckpt, by the names in it. One whose names can't be read is left to sd-scripts."""
     names = pickles.texts(path)
     found = Header(dict.fromkeys(names, ()), {})
+    _require_own_names(found, path)
     if found.has(PARTS[0][0]) or any(found.has(prefix) for prefix, _, _ in _NOT_SDXL):
         _require_names(found, path)
 
 
 def _require_parts(path: Path, *, inpainting: bool) -> None:
     header = read_header(path)
+    _require_own_names(header, path)
     missing = missing_parts(header)
     if not missing:
         if _takes_masks(header) and not inpainting:
@@ -273,6 +277,16 @@ def _require_parts(path: Path, *, inpainting: bool) -> None:
             raise ModelError(f"{path} is {words}", f"--set train_inpainting=true --set cache_latents=false\n{_ANOTHER}")
         return
     _require_names(header, path)
+
+
+def _require_own_names(header: Header, path: Path) -> None:
+    """ModelError for what sd-scripts saved of a compiled model: it does not load these names itself."""
+    compiled = next((name for name in header.shapes if f".{COMPILED}." in name), None)
+    if compiled is not None:
+        raise ModelError(
+            f"{path} was trained with torch_compile, and nothing reads its names, such as {compiled}",
+            f"{_ANOTHER}, or train it again with --set torch_compile=false",
+        )
 
 
 def _require_names(header: Header, path: Path) -> None:

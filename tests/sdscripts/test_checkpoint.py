@@ -127,6 +127,15 @@ def test_another_model_is_called_by_its_name(tmp_path: Path, names: tuple[str, .
     assert hint
 
 
+def test_a_base_that_was_saved_under_torch_compile_is_refused(tmp_path: Path) -> None:
+    names = [name.replace("diffusion_model.", "diffusion_model._orig_mod.") for name in SDXL_TENSORS]
+    message, hint = refused(write_safetensors(tmp_path / "base.safetensors", names))
+
+    assert "was trained with torch_compile, and nothing reads its names" in message
+    assert "model.diffusion_model._orig_mod." in message
+    assert hint == "give --model an SDXL checkpoint, or train it again with --set torch_compile=false"
+
+
 def test_an_inpainting_model_is_told_by_its_9_channels(tmp_path: Path) -> None:
     header = {name: tensor() for name in SDXL_TENSORS}
     header[SDXL_TENSORS[0]] = tensor(shape=(320, 9, 3, 3))
