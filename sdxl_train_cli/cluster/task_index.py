@@ -6,7 +6,6 @@ counts.
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +14,6 @@ from typing import Any
 
 from sdxl_train_cli.cluster import batch
 from sdxl_train_cli.cluster.batch import Batch, Task, TaskEnd, TaskStart
-from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.jobs.job import JobState
 from sdxl_train_cli.records import ended_index
 from sdxl_train_cli.records.ended_index import Ended
@@ -50,24 +48,12 @@ class EndedTask(Task):
 
 def each(place: Path) -> list[tuple[Batch, Task]]:
     """Every task below a home's cluster folder, the oldest first."""
-    known, fresh, found = ended_index.load(place, _WHAT), list[Ended](), list[tuple[Batch, Task]]()
-    gone = set(known)
-    for one in batch.all_in(place):
-        for index in one.indices():
-            name = f"{one.folder.name}/{index}"
-            stamp = _stamp(one, index)
-            row = known.get(name)
-            gone.discard(name)
-            task: Task | None = _parse(one, index, row) if row is not None and row.stamp == stamp else None
-            if task is None:
-                task = one.listed_task(index)
-                end = task.end
-                if stamp is not None and end is not None and task.token:
-                    fresh.append(Ended(name, stamp, _facts(task, end)))
-            found.append((one, task))
-    if fresh or gone:
-        ended_index.keep(place, fresh, gone, what=_WHAT)
-    return found
+    at = {f"{one.folder.name}/{index}": (one, index) for one in batch.all_in(place) for index in one.indices()}
+    found = ended_index.remembered(
+        place, _WHAT, ((name, _stamp(*there)) for name, there in at.items()),
+        lambda name: Batch.listed_task(*at[name]), _facts, lambda row: _parse(*at[row.name], row),
+    )  # fmt: skip
+    return [(at[name][0], task) for name, task in found.items()]
 
 
 def each_open(place: Path) -> Iterator[tuple[Batch, Task]]:
@@ -80,25 +66,25 @@ def each_open(place: Path) -> Iterator[tuple[Batch, Task]]:
 
 def _stamp(one: Batch, index: int) -> str | None:
     """The state of a task's end. None before it."""
-    with contextlib.suppress(OSError):
+    try:
         return ended_index.stamp(os.stat(batch.end_file(one, index)))  # noqa: PTH116 - thousands of them
-    return None
+    except OSError:
+        return None
 
 
-def _facts(task: Task, end: TaskEnd) -> list[object]:
-    start, run = task.start, task.run
+def _facts(task: Task) -> list[object] | None:
+    end, start, run = task.end, task.start, task.run
+    if end is None or not task.token:
+        return None
     return [batch.task_facts(task), [end.state.value, end.exit_code, end.cause],
             None if start is None else list(vars(start).values()), None if run is None else str(run)]  # fmt: skip
 
 
-def _parse(one: Batch, index: int, row: Ended) -> EndedTask | None:
-    """What is remembered of a task. None if it can't be read."""
+def _parse(one: Batch, index: int, row: Ended) -> EndedTask:
     facts: list[Any] = list(row.facts)
-    with contextlib.suppress(ValueError, TypeError, UsageError):
-        told, (state, code, cause), start, run = facts
-        task = batch.parse_task(one.folder / "tasks" / str(index), told)
-        return EndedTask(
-            **vars(task), last_end=TaskEnd(JobState(state), code, cause),
-            last_start=None if start is None else TaskStart(*start), last_run=run,
-        )  # fmt: skip
-    return None
+    told, (state, code, cause), start, run = facts
+    task = batch.parse_task(one.folder / "tasks" / str(index), told)
+    return EndedTask(
+        **vars(task), last_end=TaskEnd(JobState(state), code, cause),
+        last_start=None if start is None else TaskStart(*start), last_run=run,
+    )  # fmt: skip
