@@ -7,7 +7,7 @@ counts.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,26 @@ class EndedTask(Task):
 
 def each(place: Path) -> list[tuple[Batch, Task]]:
     """Every task below a home's cluster folder, the oldest first."""
-    at = {f"{one.folder.name}/{index}": (one, index) for one in batch.all_in(place) for index in one.indices()}
+    return _of(place, batch.all_in(place))
+
+
+def of_search(batches: Sequence[Batch]) -> list[tuple[Batch, Task]]:
+    """Every task of a search's batches, for another one that must not choose the same point.
+
+    A network drive may show for a minute an end that was removed. Believed is only what no further start changes: a
+    settled point.
+    """
+    found = _of(batches[0].folder.parent, batches) if batches else []
+    return [(one, task if _is_final(task) else one.listed_task(task.index)) for one, task in found]
+
+
+def _is_final(task: Task) -> bool:
+    is_read_now = not isinstance(task, EndedTask)
+    return is_read_now or (task.point is not None and task.point.is_settled)
+
+
+def _of(place: Path, batches: Sequence[Batch]) -> list[tuple[Batch, Task]]:
+    at = {f"{one.folder.name}/{index}": (one, index) for one in batches for index in one.indices()}
     found = ended_index.remembered(
         place, _WHAT, ((name, _stamp(*there)) for name, there in at.items()),
         lambda name: Batch.listed_task(*at[name]), _facts, lambda row: _parse(*at[row.name], row),
