@@ -102,8 +102,8 @@ def _views(found: Sequence[tuple[Batch, Task]]) -> list[TaskView]:
 
 
 def noted(batches: Sequence[Batch]) -> dict[str, TaskView]:
-    """The tasks by their tokens, as far as their folders tell. Slurm is not asked."""
-    return {task.token: _view(one, task, "", None) for one in batches for task in one.tasks()}
+    """The tasks of a search by their tokens, as far as their folders tell. Slurm is not asked."""
+    return {task.token: _view(one, task, "", None) for one, task in task_index.of_search(batches)}
 
 
 def settle(entries: Sequence[ListedRun[Front]]) -> list[ListedRun[Front]]:

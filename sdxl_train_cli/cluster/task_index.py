@@ -6,16 +6,14 @@ counts.
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sdxl_train_cli.cluster import batch
 from sdxl_train_cli.cluster.batch import Batch, Task, TaskEnd, TaskStart
-from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.jobs.job import JobState
 from sdxl_train_cli.records import ended_index
 from sdxl_train_cli.records.ended_index import Ended
@@ -50,24 +48,31 @@ class EndedTask(Task):
 
 def each(place: Path) -> list[tuple[Batch, Task]]:
     """Every task below a home's cluster folder, the oldest first."""
-    known, fresh, found = ended_index.load(place, _WHAT), list[Ended](), list[tuple[Batch, Task]]()
-    gone = set(known)
-    for one in batch.all_in(place):
-        for index in one.indices():
-            name = f"{one.folder.name}/{index}"
-            stamp = _stamp(one, index)
-            row = known.get(name)
-            gone.discard(name)
-            task: Task | None = _parse(one, index, row) if row is not None and row.stamp == stamp else None
-            if task is None:
-                task = one.listed_task(index)
-                end = task.end
-                if stamp is not None and end is not None and task.token:
-                    fresh.append(Ended(name, stamp, _facts(task, end)))
-            found.append((one, task))
-    if fresh or gone:
-        ended_index.keep(place, fresh, gone, what=_WHAT)
-    return found
+    return _of(place, batch.all_in(place))
+
+
+def of_search(batches: Sequence[Batch]) -> list[tuple[Batch, Task]]:
+    """Every task of a search's batches, for another one that must not choose the same point.
+
+    A network drive may show for a minute an end that was removed. Believed is only what no further start changes: a
+    settled point.
+    """
+    found = _of(batches[0].folder.parent, batches) if batches else []
+    return [(one, task if _is_final(task) else one.listed_task(task.index)) for one, task in found]
+
+
+def _is_final(task: Task) -> bool:
+    is_read_now = not isinstance(task, EndedTask)
+    return is_read_now or (task.point is not None and task.point.is_settled)
+
+
+def _of(place: Path, batches: Sequence[Batch]) -> list[tuple[Batch, Task]]:
+    at = {f"{one.folder.name}/{index}": (one, index) for one in batches for index in one.indices()}
+    found = ended_index.remembered(
+        place, _WHAT, ((name, _stamp(*there)) for name, there in at.items()),
+        lambda name: Batch.listed_task(*at[name]), _facts, lambda row: _parse(*at[row.name], row),
+    )  # fmt: skip
+    return [(at[name][0], task) for name, task in found.items()]
 
 
 def each_open(place: Path) -> Iterator[tuple[Batch, Task]]:
@@ -80,25 +85,25 @@ def each_open(place: Path) -> Iterator[tuple[Batch, Task]]:
 
 def _stamp(one: Batch, index: int) -> str | None:
     """The state of a task's end. None before it."""
-    with contextlib.suppress(OSError):
+    try:
         return ended_index.stamp(os.stat(batch.end_file(one, index)))  # noqa: PTH116 - thousands of them
-    return None
+    except OSError:
+        return None
 
 
-def _facts(task: Task, end: TaskEnd) -> list[object]:
-    start, run = task.start, task.run
+def _facts(task: Task) -> list[object] | None:
+    end, start, run = task.end, task.start, task.run
+    if end is None or not task.token:
+        return None
     return [batch.task_facts(task), [end.state.value, end.exit_code, end.cause],
             None if start is None else list(vars(start).values()), None if run is None else str(run)]  # fmt: skip
 
 
-def _parse(one: Batch, index: int, row: Ended) -> EndedTask | None:
-    """What is remembered of a task. None if it can't be read."""
+def _parse(one: Batch, index: int, row: Ended) -> EndedTask:
     facts: list[Any] = list(row.facts)
-    with contextlib.suppress(ValueError, TypeError, UsageError):
-        told, (state, code, cause), start, run = facts
-        task = batch.parse_task(one.folder / "tasks" / str(index), told)
-        return EndedTask(
-            **vars(task), last_end=TaskEnd(JobState(state), code, cause),
-            last_start=None if start is None else TaskStart(*start), last_run=run,
-        )  # fmt: skip
-    return None
+    told, (state, code, cause), start, run = facts
+    task = batch.parse_task(one.folder / "tasks" / str(index), told)
+    return EndedTask(
+        **vars(task), last_end=TaskEnd(JobState(state), code, cause),
+        last_start=None if start is None else TaskStart(*start), last_run=run,
+    )  # fmt: skip

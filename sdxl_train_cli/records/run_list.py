@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from sdxl_train_cli import files
 from sdxl_train_cli.errors import UsageError
-from sdxl_train_cli.records import ended_index, history, record, run_folders
+from sdxl_train_cli.records import ended_index, history, run_folders
 from sdxl_train_cli.records.ended_index import Ended
 from sdxl_train_cli.records.history import ListedRun, RunState
 from sdxl_train_cli.records.record import RunHeading
@@ -19,7 +18,6 @@ from sdxl_train_cli.records.record import RunHeading
 _MANY = 500
 """Runs from which on a list remembers those that have ended: fewer are read in no time."""
 _WHAT = "run"
-_RUN, _OUTCOME, _RUNNING = (os.sep + name for name in (record.RUN, record.OUTCOME, record.RUNNING))
 
 
 class Listed(NamedTuple):
@@ -95,50 +93,34 @@ def _read(folder: Path) -> Listed:
 
 def _remembered(output: Path) -> list[Listed]:
     """The runs in a folder. Those that have ended are taken from the index while their files are as they were."""
-    known, found, fresh = ended_index.load(output, _WHAT), list[Listed](), list[Ended]()
-    gone, place = set(known), str(output)
-    with os.scandir(output) as each_entry:
+    place = str(output)
+    return list(ended_index.remembered(
+        output, _WHAT, _stamps(place), lambda name: _read(Path(place, name)), _facts, lambda row: _parse(place, row)
+    ).values())  # fmt: skip
+
+
+def _stamps(place: str) -> Iterator[tuple[str, str | None]]:
+    """Each folder that is a run, with the state of its files."""
+    with os.scandir(place) as each_entry:
         for each in each_entry:
-            stamp = _stamp(each.path)
-            gone.discard(each.name)
-            row = known.get(each.name)
-            entry = _parse(place, row) if row is not None and row.stamp == stamp else None
-            if entry is None and (stamp is not None or run_folders.is_run(each.path)):
-                entry = _read(Path(each.path))
-                if stamp is not None and entry.state.value in history.ENDS:
-                    fresh.append(Ended(each.name, stamp, _facts(entry)))
-            if entry is not None:
-                found.append(entry)
-    if fresh or gone:
-        ended_index.keep(output, fresh, gone, what=_WHAT)
-    return found
+            stamp = ended_index.run_stamp(each.path)
+            if stamp is not None or run_folders.is_run(each.path):
+                yield each.name, stamp
 
 
-def _stamp(folder: str) -> str | None:
-    """The state of a run's files. None if the run may not have ended."""
-    try:
-        run, outcome = os.stat(folder + _RUN), os.stat(folder + _OUTCOME)  # noqa: PTH116 - thousands of them
-    except (OSError, ValueError):
+def _facts(entry: Listed) -> Sequence[object] | None:
+    """What the index remembers, as JSON takes it. None of a run that has not ended."""
+    if entry.state.value not in history.ENDS:
         return None
-    if os.path.lexists(folder + _RUNNING):
-        return None
-    return f"{ended_index.stamp(run)} {ended_index.stamp(outcome)}"
-
-
-def _facts(entry: Listed) -> Sequence[object]:
-    """What the index remembers, as JSON takes it."""
     return [value.isoformat() if isinstance(value, datetime) else value for value in entry[_FIRST : _LAST + 1]]
 
 
-def _parse(output: str, row: Ended) -> Listed | None:
-    """What the index remembers of a run. None if it can't be read."""
+def _parse(place: str, row: Ended) -> Listed:
     facts: list[Any] = list(row.facts)
-    with contextlib.suppress(ValueError, TypeError, LookupError):
-        facts[0] = history.ENDS[facts[0]]
-        for at in _TIMES:
-            facts[at] = facts[at] and datetime.fromisoformat(facts[at])
-        return Listed(output, row.name, *facts)
-    return None
+    facts[0] = history.ENDS[facts[0]]
+    for at in _TIMES:
+        facts[at] = facts[at] and datetime.fromisoformat(facts[at])
+    return Listed(place, row.name, *facts)
 
 
 def _age(entry: Listed) -> float:

@@ -11,7 +11,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
+from sdxl_train_cli.cluster import task_index
 from sdxl_train_cli.cluster.batch import Batch, ChosenPoint, Task
 from sdxl_train_cli.cluster.carrying import NoPointError
 from sdxl_train_cli.errors import SdxlTrainError, SetupError
@@ -69,7 +71,7 @@ class ClusterSearch:
 
     def _next(self, task: Task, others: Sequence[FollowedPoint], attempt: int) -> Settings:
         """What to try. The first third is drawn at random, by number, so that it depends on no other task."""
-        varied, number = tuple(map(searching.axis_of, self.sweep.axes)), self._number(task.token)
+        varied, number = tuple(map(searching.axis_of, self.sweep.axes)), self._numbers.get(task.token, -1)
         found = comparing.compare(others)
         over = searching.why_over(found)
         if over is not None:
@@ -77,7 +79,7 @@ class ClusterSearch:
         first = axes.at_random(varied, suggestions.at_random_first(self.sweep.count))
         if number < len(first) and not attempt:
             return first[number]
-        theirs = {self._number(one.point.token) for one in others}
+        theirs = {self._numbers.get(one.point.token) for one in others}
         to_come = [TriedPoint(one, Knowledge.OPEN) for own, one in enumerate(first) if own not in {*theirs, number}]
         tried = [*map(searching.tried, found.points), *to_come]
         settings = suggestions.next_point(varied, tried, self.sweep.count, number)
@@ -87,9 +89,9 @@ class ClusterSearch:
 
     def _is_sure(self, task: Task, settings: Settings) -> bool:
         """Whether the noted point is this task's. Waits for one that has noted the same and is to give way."""
-        number, end = self._number(task.token), time.monotonic() + _PATIENCE_SECONDS
+        number, end = self._numbers.get(task.token, -1), time.monotonic() + _PATIENCE_SECONDS
         while True:
-            same = [(self._number(other.token), point) for other, point in self._noted()
+            same = [(self._numbers.get(other.token, -1), point) for other, point in self._noted()
                     if other.token != task.token and dict(point.settings) == dict(settings)]  # fmt: skip
             if any(point.is_settled or other < number for other, point in same):
                 return False
@@ -98,8 +100,8 @@ class ClusterSearch:
             self.sleep(_LOOK_SECONDS)
 
     def _noted(self) -> list[tuple[Task, ChosenPoint]]:
-        tasks = [task for batch in self.batches for task in batch.tasks()]
-        return [(task, task.point) for task in tasks if task.point is not None]
+        tasks = task_index.of_search(self.batches)
+        return [(task, task.point) for _, task in tasks if task.point is not None]
 
     def _check(self, task: Task, point: ChosenPoint) -> Task:
         """The task with the record of its point. Notes why it is refused."""
@@ -112,9 +114,10 @@ class ClusterSearch:
             raise
         return task.note_point(task.name, replace(point, is_checked=True, refused=None), job.record)
 
-    def _number(self, token: str) -> int:
-        """Of a task's element, counted through all arrays of the search."""
-        return next((number for number, point in enumerate(self.sweep.points) if point.token == token), -1)
+    @cached_property
+    def _numbers(self) -> Mapping[str, int]:
+        """The number of each element by its token, counted through all arrays of the search."""
+        return {point.token: number for number, point in enumerate(self.sweep.points)}
 
 
 def _chosen(one: FollowedPoint) -> ChosenPoint | None:

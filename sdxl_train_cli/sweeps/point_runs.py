@@ -6,10 +6,9 @@ each. It counts while the folder, the record, the outcome and the losses of pict
 
 from __future__ import annotations
 
-import contextlib
-import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,6 +26,8 @@ from sdxl_train_cli.sweeps.measuring import Yardstick
 
 _Kept = TypeVar("_Kept")
 OnProgress = Callable[[int, int], None]
+_ALSO = ("", picture_losses.FILE)
+"""What counts beside the record and the outcome: the folder itself shows that a checkpoint is gone."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,9 @@ class MeasuredRun:
 
 def load_all(folders: Iterable[Path]) -> dict[Path, PointRun]:
     """The runs in these folders, without those that are none, or broken."""
-    stamps = {folder: _stamp(folder) for folder in folders if files.is_file(folder / record.RUN)}
-    return _remembered("point", stamps, _read, _run_facts, _parse_run)
+    stamps = {folder: ended_index.run_stamp(str(folder), _ALSO) for folder in folders
+              if files.is_file(folder / record.RUN)}  # fmt: skip
+    return _remembered("point", stamps, lambda folder: _read(folder, stamps[folder]), _run_facts, _parse_run)
 
 
 def measure_all(runs: Iterable[PointRun], on_progress: OnProgress | None = None) -> dict[Path, MeasuredRun]:
@@ -76,52 +78,29 @@ def measure_all(runs: Iterable[PointRun], on_progress: OnProgress | None = None)
 def _remembered(  # noqa: PLR0913, PLR0917 - how one kind of thing is read, written and read back
     what: str,
     stamps: Mapping[Path, str | None],
-    read: Callable[[Path, str | None], _Kept | None],
-    facts: Callable[[_Kept], Sequence[object]],
+    read: Callable[[Path], _Kept | None],
+    facts: Callable[[_Kept], Sequence[object] | None],
     parse: Callable[[Path, Ended], _Kept],
     on_progress: OnProgress | None = None,
 ) -> dict[Path, _Kept]:
-    """From the index, or read. What has ended is then remembered, by the folder that its run lies in."""
-    found, fresh = dict[Path, _Kept](), dict[Path, list[Ended]]()
-    known = {place: ended_index.load(place, what) for place in {folder.parent for folder in stamps}}
-    try:
-        for done, (folder, stamp) in enumerate(stamps.items(), start=1):
+    """From the index of the folder that each run lies in, or read."""
+    places, numbers = dict[Path, list[tuple[str, str | None]]](), count(1)
+    for folder, stamp in stamps.items():
+        places.setdefault(folder.parent, []).append((folder.name, stamp))
+
+    def counted(pairs: Iterable[tuple[str, str | None]]) -> Iterator[tuple[str, str | None]]:
+        for pair in pairs:
             if on_progress is not None:
-                on_progress(done, len(stamps))
-            row = known[folder.parent].get(folder.name)
-            one = _parse_row(parse, folder, row) if row is not None and row.stamp == stamp else None
-            if one is None:
-                one = read(folder, stamp)
-                if one is not None and stamp is not None:
-                    fresh.setdefault(folder.parent, []).append(Ended(folder.name, stamp, facts(one)))
-            if one is not None:
-                found[folder] = one
-    finally:  # Ctrl-C, too, keeps what was read
-        for place, rows in fresh.items():
-            ended_index.keep(place, rows, what=what)
-    return found
+                on_progress(next(numbers), len(stamps))
+            yield pair
 
+    def within(place: Path) -> dict[str, _Kept]:
+        return ended_index.remembered(
+            place, what, counted(places[place]), lambda name: read(place / name), facts,
+            lambda row: parse(place / row.name, row),
+        )  # fmt: skip
 
-def _parse_row(parse: Callable[[Path, Ended], _Kept], folder: Path, row: Ended) -> _Kept | None:
-    """What a row says. None if it can't be read."""
-    with contextlib.suppress(ValueError, TypeError, LookupError):
-        return parse(folder, row)
-    return None
-
-
-def _stamp(folder: Path) -> str | None:
-    """The state of a run's files. None if it may not have ended."""
-    here = str(folder)
-    try:
-        told = [os.stat(here if name is None else f"{here}{os.sep}{name}")  # noqa: PTH116 - thousands of them
-                for name in (None, record.RUN, record.OUTCOME)]  # fmt: skip
-    except OSError:
-        return None
-    if os.path.lexists(f"{here}{os.sep}{record.RUNNING}"):
-        return None
-    with contextlib.suppress(OSError):
-        told.append(os.stat(f"{here}{os.sep}{picture_losses.FILE}"))  # noqa: PTH116
-    return " ".join(map(ended_index.stamp, told))
+    return {place / name: one for place in places for name, one in within(place).items()}
 
 
 def _read(folder: Path, stamp: str | None) -> PointRun | None:
@@ -137,7 +116,9 @@ def _read(folder: Path, stamp: str | None) -> PointRun | None:
     )  # fmt: skip
 
 
-def _run_facts(run: PointRun) -> Sequence[object]:
+def _run_facts(run: PointRun) -> Sequence[object] | None:
+    if run.stamp is None:
+        return None
     return [run.name, run.state.value, run.job, run.pruned, run.cause, dict(run.yardstick), dict(run.noise)]
 
 
@@ -159,7 +140,7 @@ def _frozen(found: Mapping[str, Any], like: Yardstick) -> Yardstick:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
 
 
-def _measure(folder: Path, _stamp: str | None) -> MeasuredRun | None:
+def _measure(folder: Path) -> MeasuredRun | None:
     entry = history.load(folder)
     if entry.state is RunState.BROKEN:
         return None

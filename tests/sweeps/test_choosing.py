@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from swept_runs import SweptRuns
 
+from sdxl_train_cli import files
 from sdxl_train_cli.cluster import batch
 from sdxl_train_cli.cluster.batch import Batch, ChosenPoint, Task, TaskEnd
 from sdxl_train_cli.cluster.carrying import NoPointError
@@ -159,6 +160,36 @@ def test_an_element_that_is_started_again_keeps_its_point(tmp_path: Path) -> Non
 
     assert [cluster.choose(number) for number in range(5)] == chosen
     assert cluster.task(4).kept.record == f'{{"of": "{chosen[4]}"}}'
+
+
+def test_of_elements_that_have_ended_with_a_point_no_file_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SDXL_TRAIN_CACHE", str(tmp_path / "cache"))
+    cluster, opened, read = Cluster(tmp_path, [RATES], 5), set[str](), files.read_json
+    for number in range(3):
+        cluster.choose(number)
+        cluster.task(number).note_end(TaskEnd(JobState.DONE, 0))
+    task, search, taken = cluster.task(4), cluster.search, cluster.task(2).point
+    first = search.follow()
+    monkeypatch.setattr(files, "read_json", lambda path: opened.add(path.parent.name) or read(path))
+
+    assert [one.state for one in search.follow()] == [one.state for one in first] == ["done"] * 3 + ["unknown"] * 2
+    assert search._is_sure(task, {"learning_rate": "1"})  # noqa: SLF001 - one look
+    assert taken is not None
+    assert not search._is_sure(task, taken.settings)  # noqa: SLF001 - one look
+    assert not opened & {"0", "1", "2"}
+    assert opened >= {"3", "4"}
+
+
+def test_an_end_without_a_point_is_not_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SDXL_TRAIN_CACHE", str(tmp_path / "cache"))
+    cluster, chosen = Cluster(tmp_path, [RATES], 2), ChosenPoint({"learning_rate": "2e-4"})
+    cluster.task(0).note_end(TaskEnd(JobState.STOPPED, 0))
+    cluster.search.follow()
+    cluster.task(0).note_point("cat-lr2e-4", chosen)  # started again, and the drive still shows the old end
+
+    assert not cluster.search._is_sure(cluster.task(1), chosen.settings)  # noqa: SLF001 - one look
 
 
 def test_a_refused_point_is_noted_counts_and_is_checked_anew_when_it_is_retried(tmp_path: Path) -> None:

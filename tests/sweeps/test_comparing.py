@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from sdxl_train_cli.ranking.evidence import Evidence
 from sdxl_train_cli.ranking.verdict import Standing, Verdict
 from sdxl_train_cli.records import ended_index, picture_losses
 from sdxl_train_cli.records.picture_losses import Validation
-from sdxl_train_cli.sweeps import comparing, pruning, words
+from sdxl_train_cli.sweeps import comparing, point_runs, pruning, words
 from sdxl_train_cli.sweeps.comparing import RankedPoint
 from sdxl_train_cli.sweeps.point_runs import MeasuredRun
 from sdxl_train_cli.sweeps.progress import FollowedPoint
@@ -227,6 +228,16 @@ def test_ctrl_c_keeps_what_was_read_of_points(swept: SweptRuns, monkeypatch: pyt
     comparing.compare(swept.follow())
 
     assert judged == ["cat-lr1e-5", "cat-lr1e-4", "cat-lr1e-4", "cat-lr1e-3"]
+
+
+def test_runs_that_were_deleted_are_forgotten(swept: SweptRuns) -> None:
+    folders = [swept.run(rate, steady(0.30)) for rate in ("1e-5", "1e-4", "1e-3")]
+    comparing.compare(swept.follow())
+    shutil.rmtree(folders[0])
+    point_runs.measure_all(point_runs.load_all(folders[1:2]).values())
+
+    for what in ("point", "measured"):
+        assert set(ended_index.load(swept.folder, what)) == {folder.name for folder in folders[1:]}, "one was not asked"
 
 
 def test_what_another_version_remembered_is_read_anew(swept: SweptRuns) -> None:
