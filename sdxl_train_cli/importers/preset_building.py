@@ -281,7 +281,7 @@ def _with_other_values(draft: _ImportDraft, way: WayOut, problem: Problem, shown
             continue
         value = new[entry.option]
         entries.append(replace(entry, what=KeyFate.COMPUTED, value=value, note=problem.message))
-        text = " ".join(value) if isinstance(value, tuple) else value
+        text = " ".join(map(str, value)) if isinstance(value, tuple) else value
         instead = "it is left out" if value is None else f"{text} is taken in its place"
         message = f"{entry.option} {entry.shown}: {instead}: {problem.message}"
         told.append(Problem(message, None, substitutes.place(entry, shown, draft.text), (entry.option,)))
