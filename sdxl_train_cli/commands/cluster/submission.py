@@ -15,7 +15,6 @@ from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.jobs import entering
 from sdxl_train_cli.jobs.job import Waiting
 from sdxl_train_cli.layout import Home
-from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.run.guards import Guard
 from sdxl_train_cli.run.preparation import Prepared
 from sdxl_train_cli.run.run_choices import Choices, Elsewhere
@@ -65,14 +64,14 @@ def home_of(on: Engine | None, home: str | None) -> Home:
     return workspace.home(home or settings.load(os.environ).home if on is not None else home)
 
 
-def require_none(on: Engine | None, nodes: int | None, kind: Kind) -> None:
-    """UsageError for a cluster's flags beside `queue add`."""
+def require_none(on: Engine | None, nodes: int | None, command: str) -> None:
+    """UsageError for a cluster's flags beside `queue add`. `command` is what takes them."""
     if on is None and nodes is None:
         return
     given = "--on" if on is not None else "--nodes"
     more = "" if nodes is None else f" --nodes {nodes}"
     words = f"{given} is for a cluster, and `queue add` is for this computer's queue"
-    raise UsageError(words, f"a cluster has a queue of its own: sdxl-train {kind.value} --on slurm{more}")
+    raise UsageError(words, f"a cluster has a queue of its own: sdxl-train {command} --on slurm{more}")
 
 
 def checked_as(choices: Choices, cluster: SlurmEngine) -> Choices:
