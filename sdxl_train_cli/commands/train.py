@@ -127,7 +127,7 @@ def train(
         keep_best=written.keep_best if keep_best is None else keep_best,
     )  # fmt: skip
     if adding.is_asked(context):
-        submission.require_none(on, nodes, kind.value)
+        submission.require_none(on, nodes, kind)
     cluster = submission.engine(on, nodes, choices, home)
     where = workspace.home(home) if cluster is None else cluster.home
     allowed = step_downs if on_oom is OnOom.STEP_DOWN else 0

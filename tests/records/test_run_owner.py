@@ -353,3 +353,12 @@ def test_what_is_noted_is_ours(tmp_path: Path) -> None:
     assert (told["pid"], told["locked"]) == (os.getpid(), True)
     assert told["created"] == pytest.approx(psutil.Process().create_time(), abs=2)
     assert not run.alive.exists()
+
+
+def test_a_run_of_a_job_of_slurm_is_told_with_what_ends_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLURM_JOB_ID", "28")
+    with run_owner.hold(tmp_path) as lock, run_owner.read_noted(tmp_path, lock):
+        problem = run_owner.running_problem(tmp_path, "cat")
+
+    assert (problem.message, "scancel 28" in str(problem.hint)) == ("cat is running", True)
+    assert "scancel" not in str(run_owner.running_problem(tmp_path, "cat").hint)

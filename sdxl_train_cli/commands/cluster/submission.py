@@ -15,6 +15,7 @@ from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.jobs import entering
 from sdxl_train_cli.jobs.job import Waiting
 from sdxl_train_cli.layout import Home
+from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.run.guards import Guard
 from sdxl_train_cli.run.preparation import Prepared
 from sdxl_train_cli.run.run_choices import Choices, Elsewhere
@@ -64,12 +65,13 @@ def home_of(on: Engine | None, home: str | None) -> Home:
     return workspace.home(home or settings.load(os.environ).home if on is not None else home)
 
 
-def require_none(on: Engine | None, nodes: int | None, command: str) -> None:
-    """UsageError for a cluster's flags beside `queue add`. `command` is what takes them."""
+def require_none(on: Engine | None, nodes: int | None, kind: Kind, run: str | None = None) -> None:
+    """UsageError for a cluster's flags beside `queue add`. `run` is what `queue add rerun` repeats."""
     if on is None and nodes is None:
         return
     given = "--on" if on is not None else "--nodes"
     more = "" if nodes is None else f" --nodes {nodes}"
+    command = kind.value if run is None else f"runs rerun {formatting.shell_word(run)}"
     words = f"{given} is for a cluster, and `queue add` is for this computer's queue"
     raise UsageError(words, f"a cluster has a queue of its own: sdxl-train {command} --on slurm{more}")
 

@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from sdxl_train_cli import formatting
 from sdxl_train_cli.commands import train, train_options, workspace
 from sdxl_train_cli.commands.cluster import submission
 from sdxl_train_cli.commands.cluster.submission import Nodes, On
@@ -50,7 +49,7 @@ def rerun(
     entry = history.require(run, workspace.output(output))
     again = repeating.choices_of(entry, name, workspace.user_presets())
     if adding.is_asked(context):
-        submission.require_none(on, nodes, f"runs rerun {formatting.shell_word(run)}")
+        submission.require_none(on, nodes, again.choices.kind, run)
     chosen = again.choices if on is None else several_gpus.on(again.choices, ())  # Slurm chooses the GPUs
     cluster = submission.engine(on, nodes or (chosen.nodes if on is not None else None), chosen, home)
     where = workspace.home(home) if cluster is None else cluster.home
