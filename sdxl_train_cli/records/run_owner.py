@@ -145,10 +145,11 @@ def running_problem(folder: Path, name: str) -> Problem:
     is_left = noted is not None and _is_here(noted) and not _lives(noted)
     pids = [process.pid for process in _orphans(noted)] if noted is not None and is_left else []
     if not pids:
-        return Problem(f"{name} is running", "stop it first with Ctrl-C where it runs")
+        job = "" if noted is None or noted.slurm is None else f", or end its job of Slurm: scancel {noted.slurm}"
+        return Problem(f"{name} is running", f"stop it first with Ctrl-C where it runs{job}")
     kill = "taskkill /F" if sys.platform == "win32" else "kill"
-    end = " ".join([kill, *(f"/PID {pid}" if sys.platform == "win32" else str(pid) for pid in pids)])
-    return Problem(f"{name} is running: its trainer has outlived the command that started it", f"to end it: {end}")
+    command = " ".join([kill, *(f"/PID {pid}" if sys.platform == "win32" else str(pid) for pid in pids)])
+    return Problem(f"{name} is running: its trainer has outlived the command that started it", f"to end it: {command}")
 
 
 def _life(folder: Path, noted: Supervisor | None, lock: _Lock) -> Liveness:

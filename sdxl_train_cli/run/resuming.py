@@ -184,10 +184,8 @@ def _find_resumption(entry: Loaded, recipe: Recipe, installed: Environment, step
     left = [] if steps is None and finishing.is_trained(entry) else _usable(entry, found, length)
     state = (left or found)[-1]
     if length is not None and not left:
-        raise UsageError(
-            f"{entry.name} has already made all its {length} steps",
-            f"to make it longer: --steps {state.step + length // 2}",
-        )
+        words = f"has already made all its {length} steps" if steps is None else f"has already made {state.step} steps"
+        raise UsageError(f"{entry.name} {words}", f"to make it longer: --steps {state.step + max(1, state.step // 2)}")
     return Resumption(state.folder, state.step, steps, counting.require(installed, recipe.kind))
 
 

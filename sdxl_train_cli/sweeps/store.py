@@ -43,12 +43,13 @@ class Sweeps:
         """The wanted name, numbered if there is such a sweep.
 
         One that was cut off before its points were queued makes room: nothing of it ever existed. `is_known` tells
-        whether its jobs are there after all.
+        whether its jobs are there after all. A record that can't be read stays: a newer sdxl-train may read it.
         """
         name, number = wanted, 2
         while (self.folder / name).exists():
             found = self._read(name)
-            if found is None or not (found.is_queued or is_known(found)):
+            is_taken = files.exists(self.folder / name / _FILE) if found is None else found.is_queued or is_known(found)
+            if not is_taken:
                 break
             name, number = f"{wanted}-{number}", number + 1
         return name

@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 
 from sdxl_train_cli import files, layout
-from sdxl_train_cli.cluster import batch, overview, submitting, task_index
+from sdxl_train_cli.cluster import batch, overview, task_index
 from sdxl_train_cli.cluster.batch import Batch, TaskEnd, TaskStart
 from sdxl_train_cli.cluster.overview import TaskState
 from sdxl_train_cli.commands.cluster import listing
-from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.jobs.job import JobState, Waiting
 from sdxl_train_cli.records import ended_index
 
@@ -113,23 +112,3 @@ def test_what_is_remembered_leaves_the_record_out(made: Batch) -> None:
 
     assert [task.kept.record for _, task in task_index.each(made.folder.parent)] == ["", "", "{}"]
     assert json.loads(made.task(0).kept.record) == {}
-
-
-@pytest.mark.parametrize("text", [None, "", '{"tok', "[1]", '{"token": 3}'])
-def test_a_broken_task_does_not_hide_the_others(made: Batch, text: str | None) -> None:
-    for index in (1, 2):
-        broken = made.task(index).folder / "task.json"
-        broken.unlink()
-        if text is not None:
-            broken.write_text(text, encoding="utf-8")
-
-    place = made.folder.parent
-    for _ in ("read", "remembered"):
-        found = [(view.job, view.task.name, view.state) for view in overview.views(place)]
-        assert found == [("12_0", "cat0", TaskState.DONE), ("12_1", "unreadable", TaskState.FAILED),
-                         ("12_2", "unreadable", TaskState.UNKNOWN)]  # fmt: skip
-    assert [task.name for _, task in task_index.each_open(place)] == ["unreadable"]
-    with pytest.raises(UsageError, match="no task of a cluster"):
-        submitting.retry(made, [1])
-    shutil.rmtree(made.folder / "tasks")
-    assert overview.views(place) == []

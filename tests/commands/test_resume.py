@@ -85,8 +85,13 @@ def test_a_run_that_is_done_says_how_to_make_it_longer(cli: Cli, tmp_path: Path,
     assert cli("lora", *line).code == 0
 
     done = cli("runs", "resume", "cat", "--no-vram-check")
+    shorter = cli("runs", "resume", "cat", "--no-vram-check", "--steps", "4")
+    refused = cli("queue", "add", "rerun", "cat", "--on", "slurm")
     longer = cli("runs", "resume", "cat", "--no-vram-check", "--steps", "9")
 
+    assert "has already made 6 steps" in shorter.stderr
+    assert "--steps 9" in shorter.stderr
+    assert "sdxl-train runs rerun cat --on slurm" in refused.stderr
     assert (done.code, done.stdout) == (2, "")
     assert "has already made all its 6 steps" in done.stderr
     assert "--steps 9" in done.stderr

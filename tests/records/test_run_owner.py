@@ -363,3 +363,12 @@ def test_a_foreign_note_makes_no_process_a_trainer(tmp_path: Path, marks: str) -
 
     assert state(folder) is (RunState.INTERRUPTED if marks == "1-2-" else RunState.BROKEN)
     assert "kill" not in str(run_owner.running_problem(folder, "cat").hint)
+
+
+def test_a_run_of_a_job_of_slurm_is_told_with_what_ends_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLURM_JOB_ID", "28")
+    with run_owner.hold(tmp_path) as lock, run_owner.read_noted(tmp_path, lock):
+        problem = run_owner.running_problem(tmp_path, "cat")
+
+    assert (problem.message, "scancel 28" in str(problem.hint)) == ("cat is running", True)
+    assert "scancel" not in str(run_owner.running_problem(tmp_path, "cat").hint)

@@ -183,6 +183,10 @@ def test_a_sweep_that_was_cut_off_before_its_points_were_queued_makes_room(searc
         assert search.sweeps.free_name("cat", lambda _sweep: False) == "cat"
         search.sweeps.write(search.sweep.model_copy(update={"is_queued": True}))
         assert search.sweeps.free_name("cat", lambda _sweep: False) == "cat-2"
+        (search.sweeps.folder / "cat-2").mkdir()  # cut off while it was made
+        assert search.sweeps.free_name("cat", lambda _sweep: False) == "cat-2"
+        (search.sweeps.folder / "cat-2" / "sweep.json").write_text('{"of": "a newer version"}', encoding="utf-8")
+        assert search.sweeps.free_name("cat", lambda _sweep: False) == "cat-3"
 
 
 def test_a_point_that_cannot_train_is_kept_as_refused_and_counts(search: Search) -> None:

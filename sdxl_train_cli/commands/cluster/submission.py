@@ -66,14 +66,15 @@ def home_of(on: Engine | None, home: str | None) -> Home:
     return workspace.home(home or settings.load(os.environ).home if on is not None else home)
 
 
-def require_none(on: Engine | None, nodes: int | None, kind: Kind) -> None:
-    """UsageError for a cluster's flags beside `queue add`."""
+def require_none(on: Engine | None, nodes: int | None, kind: Kind, run: str | None = None) -> None:
+    """UsageError for a cluster's flags beside `queue add`. `run` is what `queue add rerun` repeats."""
     if on is None and nodes is None:
         return
     given = "--on" if on is not None else "--nodes"
     more = "" if nodes is None else f" --nodes {nodes}"
+    command = kind.value if run is None else f"runs rerun {formatting.shell_word(run)}"
     words = f"{given} is for a cluster, and `queue add` is for this computer's queue"
-    raise UsageError(words, f"a cluster has a queue of its own: sdxl-train {kind.value} --on slurm{more}")
+    raise UsageError(words, f"a cluster has a queue of its own: sdxl-train {command} --on slurm{more}")
 
 
 def checked_as(choices: Choices, cluster: SlurmEngine) -> Choices:

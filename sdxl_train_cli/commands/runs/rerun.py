@@ -49,7 +49,7 @@ def rerun(
     entry = history.require(run, workspace.output(output))
     again = repeating.choices_of(entry, name, workspace.user_presets())
     if adding.is_asked(context):
-        submission.require_none(on, nodes, again.choices.kind)
+        submission.require_none(on, nodes, again.choices.kind, run)
     chosen = again.choices if on is None else several_gpus.on(again.choices, ())  # Slurm chooses the GPUs
     cluster = submission.engine(on, nodes or (chosen.nodes if on is not None else None), chosen, home)
     where = workspace.home(home) if cluster is None else cluster.home
