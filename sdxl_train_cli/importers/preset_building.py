@@ -248,9 +248,9 @@ def _mended(draft: _ImportDraft, table: OptionTable, shown: str) -> _ImportDraft
         if not refused:
             return draft
         for problem in refused:
-            way = next((way for way in problem.ways if way.options <= _ALL_RATES), None)
+            way = next((way for way in problem.ways if _keeps_the_rest(way, recipe)), None)
             if way is not None:
-                draft = _with_other_rates(draft, way, problem, shown)
+                draft = _with_other_values(draft, way, problem, shown)
                 continue
             option = _to_leave_out(problem, draft, recipe)
             if option is None or option in _MEANING:
@@ -259,24 +259,34 @@ def _mended(draft: _ImportDraft, table: OptionTable, shown: str) -> _ImportDraft
     raise RecipeError(Problem("can't be made into a preset that sd-scripts accepts", None, shown))
 
 
-def _with_other_rates(draft: _ImportDraft, way: WayOut, problem: Problem, shown: str) -> _ImportDraft:
-    """The draft with rates in place of those that would destroy or never move the model, so that the rest is kept."""
+def _keeps_the_rest(way: WayOut, recipe: Recipe) -> bool:
+    """Whether a way out sets rates alone, or takes some of the optimizer's arguments away and keeps others."""
+    if way.options == {"optimizer_args"}:
+        kept = set(way.settings[0].partition("=")[2].split())
+        given = recipe.arguments("optimizer_args")
+        return kept < {f"{name}={text}" for name, text in given.items()}
+    return way.options <= _ALL_RATES
+
+
+def _with_other_values(draft: _ImportDraft, way: WayOut, problem: Problem, shown: str) -> _ImportDraft:
+    """The draft with a way out's values in place of those that would destroy or never move the model."""
     given = dict(setting.split("=", 1) for setting in way.settings)
-    numbers = {option: values.convert(raw, option) for option, raw in given.items() if raw != "null"}
-    changed = {option: value for option, value in numbers.items() if value != draft.known.get(option)}
-    rates: Mapping[str, Value | None] = changed or dict.fromkeys(given.keys() - numbers)  # no more than is needed
+    read = {option: values.convert(raw, option) for option, raw in given.items() if raw != "null"}
+    changed = {option: value for option, value in read.items() if value != draft.known.get(option)}
+    new: Mapping[str, Value | None] = changed or dict.fromkeys(given.keys() - read)  # no more than is needed
     entries, told = list[ForeignKey](), list[Problem]()
     for entry in draft.entries:
-        if entry.option is None or entry.option not in rates or entry.value is None:
+        if entry.option is None or entry.option not in new or entry.value is None:
             entries.append(entry)
             continue
-        new = rates[entry.option]
-        entries.append(replace(entry, what=KeyFate.COMPUTED, value=new, note=problem.message))
-        instead = "it is left out" if new is None else f"{new} is taken in its place"
+        value = new[entry.option]
+        entries.append(replace(entry, what=KeyFate.COMPUTED, value=value, note=problem.message))
+        text = " ".join(map(str, value)) if isinstance(value, tuple) else value
+        instead = "it is left out" if value is None else f"{text} is taken in its place"
         message = f"{entry.option} {entry.shown}: {instead}: {problem.message}"
         told.append(Problem(message, None, substitutes.place(entry, shown, draft.text), (entry.option,)))
     return replace(
-        draft, known={**draft.known, **rates}, entries=tuple(entries), warnings=(*draft.warnings, *told)
+        draft, known={**draft.known, **new}, entries=tuple(entries), warnings=(*draft.warnings, *told)
     )  # fmt: skip
 
 

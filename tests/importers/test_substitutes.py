@@ -100,3 +100,22 @@ def test_a_precision_that_is_none_of_sd_scripts_is_replaced_and_never_left_off(
 
     assert options(found)["mixed_precision"] == taken
     assert bool(found.warnings) is warned
+
+
+def test_an_argument_that_would_train_nothing_is_taken_out_and_the_others_stay() -> None:
+    lines = 'learning_rate = 1.0\noptimizer_type = "prodigyplus.ProdigyPlusScheduleFree"\n'
+    found = of_text(BASE + lines + 'optimizer_args = ["d_coef=0.1", "fused_back_pass=True", "d0=1e-4"]')
+
+    assert options(found)["optimizer_args"] == ("d_coef=0.1", "d0=1e-4")
+    assert entry(found, "optimizer_args").what is KeyFate.COMPUTED
+    (warning,) = found.warnings
+    assert "d_coef=0.1 d0=1e-4 is taken in its place: with fused_back_pass" in warning.message
+    require_sound(found)
+
+
+def test_a_single_argument_that_would_train_nothing_is_left_out() -> None:
+    lines = 'learning_rate = 1.0\noptimizer_type = "prodigyplus.ProdigyPlusScheduleFree"\n'
+    found = of_text(BASE + lines + 'optimizer_args = ["fused_back_pass=True"]')
+
+    assert options(found).get("optimizer_args") is None
+    require_sound(found)
