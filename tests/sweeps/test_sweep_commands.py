@@ -84,7 +84,7 @@ def test_a_grid_is_queued_whole_and_each_point_has_its_settings(
     again = run("sweep", *line, *GRID, "--json")
     assert json.loads(again.stdout)["points"][0] == "cat-2-lr5e-5-dim4"
     stopped = run("sweep", "stop", "cat-2", "--json")
-    assert json.loads(stopped.stdout) == {"sweep": "cat-2", "removed": [5, 6, 7, 8], "stopping": []}
+    assert json.loads(stopped.stdout) == {"sweep": "cat-2", "removed": [5, 6, 7, 8], "stopping": [], "cancelled": []}
     assert [job.name for job in queue.jobs()] == NAMES
     forgotten = json.loads(run("sweep", "rm", "cat-2", "--json").stdout)
     assert forgotten == {"sweep": "cat-2", "output": str(sweeps.require("cat").output)}

@@ -99,7 +99,12 @@ def test_all_points_are_one_array_and_are_found_again_by_token(
 
     say("scancel", f'echo "$@" > {own}/cancelled')
     stopped = run("sweep", "stop", "cat", "--json")
-    assert json.loads(stopped.stdout) == {"sweep": "cat", "cancelled": ["12_2", "12_3"]}
+    assert json.loads(stopped.stdout) == {
+        "sweep": "cat",
+        "removed": [],
+        "stopping": [],
+        "cancelled": ["12_2", "12_3"],
+    }
     assert (own / "cancelled").read_text(encoding="utf-8") == "12\n"
     assert "cancelled 1 that waited and 1 that ran" in stopped.stderr
     assert "sdxl-train cluster retry 12" in stopped.stderr

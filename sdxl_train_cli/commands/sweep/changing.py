@@ -37,7 +37,7 @@ def stop(name: SweepName, as_json: Json = False, home: HomeOption = None) -> Non
         handed = overview.with_tokens(where.cluster, tokens).values()
         done = {**of_queue, **(_cancel(handed, where, is_whole=False) if handed else {})}
     if as_json:
-        printing.data({"sweep": name, **done}, indent=None)
+        printing.data({"sweep": name, "removed": [], "stopping": [], "cancelled": [], **done}, indent=None)
 
 
 def _cancel(views: Collection[TaskView], where: Home, *, is_whole: bool = True) -> Mapping[str, object]:
