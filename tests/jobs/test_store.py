@@ -203,7 +203,7 @@ INSERT INTO jobs (position, state, token, name, kind, preset, gpu_index, need_gi
             NULL, '{"guards_off": [], "step_downs": 0}', '{}');
 DELETE FROM jobs WHERE name = 'gone';
 """
-"""A queue as 0.6.0 has left it."""
+"""A queue as 0.1.0 has left it."""
 
 
 @pytest.fixture
