@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -52,9 +52,11 @@ class Simulation:
     """Jobs that were started."""
     waiting: dict[Need, list[int]] = field(default_factory=dict)
     """Positions of waiting jobs with the same need, the last first."""
+    may_use: dict[Need, frozenset[int]] = field(default_factory=dict)
+    """The GPUs that jobs with this need may ever start on."""
     busy_seconds: float = 0.0
     held_seconds: float = 0.0
-    """What free GPUs waited for a job of several, added up."""
+    """How long GPUs were free that a waiting job of several may use, added up."""
 
 
 @dataclass(frozen=True)
@@ -63,10 +65,6 @@ class Need:
 
     gpus: int
     need_gib: float | None
-
-    def of(self, job: Job) -> Job:
-        """A job with this need."""
-        return replace(job, gpus=self.gpus, need_gib=self.need_gib)
 
 
 def need_of(job: Job) -> Need:
@@ -88,11 +86,16 @@ class SimulatedWorker(Worker):
         self.ticks.append(time.perf_counter() - self.began)
         now, before = self.simulation, self.simulation.now
         now.now = max(now.now + seconds, min(now.ends.values(), default=0.0))
-        if any(now.waiting.values()):
-            now.held_seconds += (now.now - before) * (len(self.devices) - len(now.on))
+        now.held_seconds += (now.now - before) * len(self._held())
         for number in [number for number, end in now.ends.items() if end <= now.now]:
             self._end(number)
         self.began = time.perf_counter()
+
+    def _held(self) -> set[int]:
+        """The free GPUs that a waiting job of several may use."""
+        several = [need for need, positions in self.simulation.waiting.items() if positions and need.gpus > 1]
+        may_use = (self.simulation.may_use[need] for need in several)
+        return set[int]().union(*may_use).difference(self.simulation.on)
 
     def _end(self, number: int) -> None:
         """Let a training end, as its own process would note it, or be killed."""
@@ -135,10 +138,9 @@ class SimulatedWorker(Worker):
         waiting = self.simulation.waiting
         waiting[need_of(job)].remove(job.position)
         for need, positions in waiting.items():
-            if positions and positions[-1] < job.position:
-                may_use = {device.index for device in placing.usable(need.of(job), self.devices) if device}
-                if may_use.intersection(job.devices):
-                    raise SystemExit(f"job {job.id} has overtaken the one at {positions[-1]} on {job.devices}")
+            is_before = positions and positions[-1] < job.position
+            if is_before and self.simulation.may_use[need].intersection(job.devices):
+                raise SystemExit(f"job {job.id} has overtaken the one at {positions[-1]} on {job.devices}")
 
 
 def main() -> None:
@@ -170,7 +172,10 @@ def simulate(folder: Path, count: int, cards: int) -> dict[str, object]:
     added = time.perf_counter() - began
     simulation = Simulation(chance)
     for job in reversed(queue.jobs()):
-        simulation.waiting.setdefault(need_of(job), []).append(job.position)
+        need = need_of(job)
+        simulation.waiting.setdefault(need, []).append(job.position)
+        if need not in simulation.may_use:
+            simulation.may_use[need] = frozenset(device.index for device in placing.usable(job, devices) if device)
     worker = SimulatedWorker(queue, WorkerOptions(), lambda _job: (), lambda _line: None)
     began = time.perf_counter()
     ticks = worker.simulate(simulation, devices)
@@ -189,7 +194,7 @@ def simulate(folder: Path, count: int, cards: int) -> dict[str, object]:
         "simulated_days": round(simulation.now / 86_400, 2),
         "jobs_of_several_gpus": sum(job.gpus > 1 for job in queue.jobs()),
         "share_of_time_that_cards_were_busy": round(simulation.busy_seconds / (simulation.now * cards), 3),
-        "share_that_cards_were_free_while_jobs_waited": round(simulation.held_seconds / (simulation.now * cards), 3),
+        "share_that_cards_were_held_for_jobs_of_several": round(simulation.held_seconds / (simulation.now * cards), 3),
     }  # fmt: skip
 
 

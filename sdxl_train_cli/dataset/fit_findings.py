@@ -54,7 +54,7 @@ _PARTIAL = FindingKind(
 )  # fmt: skip
 _FEW = FindingKind(
     "few-passes", WARNING, "",
-    "{steps} steps show each of the {pictures} pictures {passes} times: too few to learn them",
+    "{steps} steps show each of the {pictures} pictures {seen}: too few to learn them",
     "--steps {better}, or --epochs",
 )  # fmt: skip
 _BEHIND = FindingKind(
@@ -78,7 +78,7 @@ _IN_BOTH = FindingKind(
 )  # fmt: skip
 _MANY = FindingKind(
     "many-passes", WARNING, "",
-    "{steps} steps show each of the {pictures} pictures {passes} times: enough to memorise them",
+    "{steps} steps show each of the {pictures} pictures {seen}: enough to memorise them",
     "--steps {better}, or more pictures",
 )  # fmt: skip
 
@@ -135,7 +135,11 @@ def _passes(arranged: BucketPlan) -> list[Finding]:
     passes = views / count
     per_pass = arranged.steps / passes if passes else 0
     seen = f"{passes:.0f}" if passes >= 10 else f"{passes:.2g}"  # noqa: PLR2004 - another digit is meaningless
-    words: dict[str, str | int] = {"steps": arranged.steps, "pictures": count, "passes": seen}
+    words: dict[str, str | int] = {
+        "steps": arranged.steps,
+        "pictures": count,
+        "seen": "once" if seen == "1" else f"{seen} times",
+    }
     if passes < _FEW_PASSES and views < _FEW_VIEWS:
         return _FEW.of_dataset(better=round(2 * _FEW_PASSES * per_pass), **words)
     if passes > MANY_PASSES:

@@ -21,6 +21,7 @@ from sdxl_train_cli.cluster.settings import ClusterSettings
 from sdxl_train_cli.cluster.slurm import SlurmError
 from sdxl_train_cli.cluster.submitting import SlurmEngine
 from sdxl_train_cli.commands.cluster import going_on, listing
+from sdxl_train_cli.commands.queue import handing
 from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.jobs.job import Job, JobState, Waiting
 from sdxl_train_cli.jobs.store import Queue
@@ -170,6 +171,13 @@ def test_a_job_that_a_worker_has_taken_meanwhile_is_left_to_it(queue: Queue, eng
 
     assert where(queue, engine) == {"queue": ["cat1", "cat2"], "cluster": ["cat0", "cat3"]}
     assert queue.require(2).state is JobState.RUNNING
+
+
+def test_an_empty_queue_has_no_job_and_one_that_keeps_some_has_no_other(queue: Queue, tmp_path: Path) -> None:
+    empty = Queue(tmp_path / "empty")
+
+    assert handing._where_else(empty) == f"no job waits in {empty.folder}"  # noqa: SLF001 - what a person reads
+    assert handing._where_else(queue) == f"no other job waits in {queue.folder}"  # noqa: SLF001 - as above
 
 
 def test_two_do_not_hand_over_at_once(queue: Queue) -> None:

@@ -643,6 +643,14 @@ def test_lengths_that_make_no_sense_are_told(tmp_path: Path, steps: int, kind: s
     assert found == ({kind: ("warning", [])} if kind else {})
 
 
+@pytest.mark.parametrize(("passes", "words"), [(1, "once"), (2, "2 times")])
+def test_how_often_pictures_are_seen_is_told(tmp_path: Path, passes: int, words: str) -> None:
+    pictures = len(list(clean(tmp_path).glob("*.png")))
+    (found,) = check(tmp_path, recipe(max_train_steps=passes * pictures)).findings
+
+    assert found.message().endswith(f"show each of the {pictures} pictures {words}: too few to learn them")
+
+
 def test_the_options_that_decide_what_keeps_pictures_out_are_all_listed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

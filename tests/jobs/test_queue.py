@@ -86,11 +86,14 @@ def test_jobs_are_worked_off_in_order_past_a_failure(cli: Cli, line: list[str], 
     assert (again.code, "sdxl-train queue add rerun" in again.stderr) == (2, True)
     retried = cli("queue", "retry", "two", "--json")
     assert json.loads(retried.stdout) == {"retried": [{"job": 2, "name": "two"}]}
+    assert "job 2 (two) waits again\n" in retried.stderr
     assert json.loads(cli("queue", "list", "--json").stdout)[2]["cause"] is None
     assert str(lost) in cli("queue", "log", 2).stdout
     kept = history.load(tmp_path / "output" / "one").record.settings["learning_rate"]
     assert str(kept.value) == "3e-05"  # as the preset was when the job was added
-    assert json.loads(cli("queue", "stop", 2, "--json").stdout) == {"job": 2, "name": "two", "state": "stopped"}
+    stopped = cli("queue", "stop", 2, "--json")
+    assert json.loads(stopped.stdout) == {"job": 2, "name": "two", "state": "stopped"}
+    assert stopped.stderr == "job 2 (two) is stopped; to let it wait again: sdxl-train queue retry 2\n"
     refused = cli("queue", "retry", 2, 1)
     assert (refused.code, "job 1 (one) is done" in refused.stderr, states_of(cli)["two"]) == (2, True, "stopped")
     twice = cli("queue", "retry", 2, "two", "--json").stdout
@@ -120,7 +123,7 @@ def test_a_job_is_stopped_alone_and_retried_from_its_state(
         until(lambda: has_steps(tmp_path / "output" / "one"))
         second = cli("queue", "start")
         assert (second.code, cli("queue", "rm", 1).code) == (2, 2)
-        assert cli("queue", "stop", 1).code == 0
+        assert cli("queue", "stop", 1).stderr == "job 1 (one) stops at the end of its step\n"
         assert worker.end().code == 0
     assert states_of(cli) == {"one": "stopped", "two": "done"}
 

@@ -22,10 +22,8 @@ _FIRST, _LAST = "first", "last"
 Place = Annotated[
     str, typer.Argument(metavar="PLACE", help="first, last, or a place: 1 starts next", show_default=False)
 ]
-Texts = Annotated[list[str], typer.Argument(metavar="JOB...", help="Numbers or names of jobs", show_default=False)]
-Some = Annotated[
-    list[str] | None, typer.Argument(metavar="[JOB...]", help="Numbers or names of jobs", show_default=False)
-]
+Texts = Annotated[list[str], typer.Argument(metavar="JOB", help="Numbers or names of jobs", show_default=False)]
+Some = Annotated[list[str] | None, typer.Argument(metavar="JOB", help="Numbers or names of jobs", show_default=False)]
 AllFailed = Annotated[bool, typer.Option("--failed", help="Every job that failed")]
 
 
@@ -54,6 +52,7 @@ def retry(texts: Some = None, failed: AllFailed = False, as_json: Json = False, 
             raise UsageError(f"{job.words} is {job.state.value}, and can't be retried", what_next(job))
     for job in chosen:
         queue.retry(job.id)
+        console.note(f"{job.words} waits again")
     if as_json:
         printing.data({"retried": _facts(chosen)}, indent=None)
     if not worker.is_working(queue):

@@ -81,8 +81,9 @@ def _where_else(queue: Queue) -> str:
     """Why there is nothing to hand over: the queue may stand in another home than the cluster's."""
     usual = workspace.home(None)
     other = Queue(usual.queue)
-    if queue.jobs(JobState.WAITING) or usual.queue == queue.folder or not other.jobs(JobState.WAITING):
-        return f"no other job waits in {queue.folder}"
+    stays = bool(queue.jobs(JobState.WAITING))
+    if stays or usual.queue == queue.folder or not other.jobs(JobState.WAITING):
+        return f"no {'other ' if stays else ''}job waits in {queue.folder}"
     shown = formatting.shell_word(usual.path)
     return f"the jobs wait in another home; if nodes see that one: sdxl-train queue start --on slurm --home {shown}"
 

@@ -78,10 +78,14 @@ def stop(text: Some = None, as_json: Json = False, home: HomeOption = None) -> N
         job = queue.find(text)
         if not queue.ask_to_stop(job.id):
             raise UsageError(f"{job.words} is {job.state.value}", what_next(job))
+        is_over = job.state is not JobState.RUNNING
         if as_json:
-            is_over = job.state is not JobState.RUNNING
             printing.data({"job": job.id, "name": job.name, "state": "stopped" if is_over else "stopping"}, indent=None)
-        if job.state is JobState.RUNNING and not worker.is_working(queue):
+        if is_over:
+            console.note(f"{job.words} is stopped; to let it wait again: sdxl-train queue retry {job.id}")
+        elif worker.is_working(queue):
+            console.note(f"{job.words} stops at the end of its step")
+        else:
             console.note("no worker sees to that: press Ctrl-C where the job runs, or type: sdxl-train queue start")
         return
     if not worker.is_working(queue):

@@ -28,18 +28,18 @@ from sdxl_train_cli.sweeps.sweep import Way
 SWEEP = "Sweep"
 
 RandomCount = Annotated[
-    int | None, values.whole("--random", metavar="RUNS", about="So many points, drawn at random", panel=SWEEP)
+    int | None, values.whole("--random", metavar="RUNS", about="Draw this many points at random", panel=SWEEP)
 ]
 SearchCount = Annotated[
     int | None,
     values.whole("--search", metavar="RUNS", panel=SWEEP,
-                 about="So many points, chosen by Optuna from what the ones before have shown"),
+                 about="Let Optuna choose this many points, each from what earlier ones have shown"),
 ]  # fmt: skip
 AtOnce = Annotated[
     int | None,
     values.whole("--at-once", metavar="RUNS", panel=SWEEP,
-                 about="With --on slurm: how many run at a time [default: as many as Slurm lets; of a search a third, "
-                   "at least 3 and at most 10, so that later points learn from earlier ones]"),
+                 about="With --on slurm: how many run at a time [default: as many as Slurm allows; of a search a "
+                   "third, at least 3 and at most 10, so that later points learn from earlier ones]"),
 ]  # fmt: skip
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Queue many runs without a question", rich_help_panel=SWEEP)]
 
