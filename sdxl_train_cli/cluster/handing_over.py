@@ -70,6 +70,18 @@ def settle(queue: Queue, place: Path) -> None:
     )
 
 
+def settle_now(queue: Queue, place: Path) -> Problem | None:
+    """Settle a hand-over that was cut off, if that can be done now. Returns what keeps it from that."""
+    if not queue.jobs(JobState.HANDING_OVER):
+        return None
+    try:
+        with holding(queue):
+            settle(queue, place)
+    except SdxlTrainError as error:  # the next one settles it
+        return error.problems[0]
+    return None
+
+
 def waiting(queue: Queue) -> list[Job]:
     """The jobs that wait, and those that will, as their process is gone and no worker sees to that."""
     found = [*queue.jobs(JobState.WAITING), *_cut_off(queue)]

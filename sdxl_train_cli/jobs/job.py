@@ -114,3 +114,8 @@ class Waiting:
     """How to resume that run, whatever its state. None resumes what was cut off."""
     search: str = ""
     """The sweep whose search chooses the settings when it starts: the record is what they are added to."""
+
+    @property
+    def is_for_cluster(self) -> bool:
+        """Whether a cluster alone can carry it out: this computer's queue keeps none of its last three facts."""
+        return self.run is not None or self.resume is not None or self.search != ""

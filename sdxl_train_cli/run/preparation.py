@@ -39,7 +39,7 @@ from sdxl_train_cli.run.examination import Examiner
 from sdxl_train_cli.run.guards import Guard
 from sdxl_train_cli.run.prediction import PredictionChoice
 from sdxl_train_cli.run.recipe_checks import PlannedRun, RecipeChecks
-from sdxl_train_cli.run.run_choices import Choices
+from sdxl_train_cli.run.run_choices import Choices, Elsewhere
 from sdxl_train_cli.run.sampling import SamplePlan
 from sdxl_train_cli.run.supervision import Conditions
 from sdxl_train_cli.sdscripts import base_model, cache_makers, checkpoint, command
@@ -179,7 +179,8 @@ def _require_several(choices: Choices) -> None:
     """UsageError where as many GPUs can't train together, or aren't there: before the pictures are looked at."""
     several_gpus.require_possible(choices, choices.kind)
     if choices.processes > 1:
-        choose_devices(choices, choices.gpu_memory_gib, is_idle=choices.starts_later)
+        there, is_idle = choices.elsewhere, choices.starts_later
+        choose_devices(choices, choices.gpu_memory_gib, is_idle=is_idle, elsewhere=there)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,9 +220,9 @@ def _check(checks: RecipeChecks, home: Home, on_progress: OnProgress | None) -> 
         if loaded is not None:
             checks.require_own_caches(loaded)
     with gathering.part():
-        devices = choose_devices(choices, choices.gpu_memory_gib, is_idle=choices.starts_later)
+        there, is_idle = choices.elsewhere, choices.starts_later
+        devices = choose_devices(choices, choices.gpu_memory_gib, is_idle=is_idle, elsewhere=there)
         device = several_gpus.weakest(devices)
-        there = choices.elsewhere
         checks = replace(checks, device=device, on_processor=device is None and (there is None or not there.has_gpu))
         if loaded is not None:
             checks.require_processor(loaded)
@@ -301,12 +302,14 @@ def _records(checks: RecipeChecks, home: Home) -> tuple[MeasuredRuns | None, lis
     return MeasuredRuns(records, checks.device, commit, readable, context, fast), problems
 
 
-def choose_devices(inputs: Inputs, memory_gib: float | None = None, *, is_idle: bool = False) -> tuple[Gpu, ...]:
-    """The GPUs of a run; none if it trains on the processor."""
+def choose_devices(
+    inputs: Inputs, memory_gib: float | None = None, *, is_idle: bool = False, elsewhere: Elsewhere | None = None
+) -> tuple[Gpu, ...]:
+    """The GPUs of a run, here or `elsewhere`; none if it trains on the processor."""
     if inputs.on_processor:
         return ()
-    if isinstance(inputs, Choices) and inputs.elsewhere is not None:
-        return inputs.elsewhere.devices(inputs.processes)
+    if elsewhere is not None:
+        return elsewhere.devices(inputs.processes)
     if inputs.processes > 1:
         return several_gpus.choose(inputs, memory_gib, is_idle=is_idle)
     device = choose_device(inputs.gpu_index, memory_gib, is_idle=is_idle)

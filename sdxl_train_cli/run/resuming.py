@@ -99,7 +99,7 @@ def prepare(  # noqa: PLR0913 - keyword-only, one per flag
     inputs = inputs if gpu_indices is None else several_gpus.on(inputs, gpu_indices)
     inputs = replace(inputs, saves_on_stop=inputs.saves_on_stop or saves_on_stop)
     several_gpus.require_possible(inputs, recipe.kind)
-    devices = elsewhere.devices(inputs.processes) if elsewhere else preparation.choose_devices(inputs)
+    devices = preparation.choose_devices(inputs, elsewhere=elsewhere)
     device = several_gpus.weakest(devices)
     notes = [f"resuming from step {resumption.step}: {resumption.state.name}", *_changes(entry.record, installed)]
     notes += [*_order(recipe, resumption), *untrusted_run.notes(entry.record)]

@@ -25,4 +25,6 @@ class LocalQueue:
 
     def __call__(self, points: Sequence[Waiting], *, at_once: int | None = None) -> None:  # noqa: ARG002
         """Put all points at the end of the queue in one transaction: a kill leaves all of them there, or none."""
+        if any(point.is_for_cluster for point in points):
+            raise ValueError("this job is for a cluster")
         self.queue.add_all(points)

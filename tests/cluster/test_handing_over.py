@@ -20,8 +20,7 @@ from sdxl_train_cli.cluster.handing_over import HandedOver, HandedShare
 from sdxl_train_cli.cluster.settings import ClusterSettings
 from sdxl_train_cli.cluster.slurm import SlurmError
 from sdxl_train_cli.cluster.submitting import SlurmEngine
-from sdxl_train_cli.commands.cluster import going_on, listing
-from sdxl_train_cli.commands.queue import handing
+from sdxl_train_cli.commands.cluster import listing, resumption
 from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.jobs.job import Job, JobState, Waiting
 from sdxl_train_cli.jobs.store import Queue
@@ -158,7 +157,10 @@ def test_while_slurm_does_not_answer_nothing_is_decided(
 
     with pytest.raises(SlurmError):
         handing_over.settle(queue, engine.home.cluster)
+    told = handing_over.settle_now(queue, engine.home.cluster)
 
+    assert told is not None
+    assert "Unable to contact slurm controller" in f"{told.message} {told.hint}"
     assert queue.require(3).state is JobState.HANDING_OVER
 
 
@@ -171,13 +173,6 @@ def test_a_job_that_a_worker_has_taken_meanwhile_is_left_to_it(queue: Queue, eng
 
     assert where(queue, engine) == {"queue": ["cat1", "cat2"], "cluster": ["cat0", "cat3"]}
     assert queue.require(2).state is JobState.RUNNING
-
-
-def test_an_empty_queue_has_no_job_and_one_that_keeps_some_has_no_other(queue: Queue, tmp_path: Path) -> None:
-    empty = Queue(tmp_path / "empty")
-
-    assert handing._where_else(empty) == f"no job waits in {empty.folder}"  # noqa: SLF001 - what a person reads
-    assert handing._where_else(queue) == f"no other job waits in {queue.folder}"  # noqa: SLF001 - as above
 
 
 def test_two_do_not_hand_over_at_once(queue: Queue) -> None:
@@ -197,9 +192,9 @@ def test_a_run_that_another_terminal_has_just_submitted_is_not_submitted_again(
     both = [(history.load(run), Waiting(name="cat", kind="lora", preset="gc", record=text, run=run)) for _ in range(2)]
     say("squeue", "echo '12|PENDING|Priority|'")
 
-    going_on.submit(*both[0], engine, dry_run=False, as_json=False)
+    resumption.submit(*both[0], engine, dry_run=False, as_json=False)
     with pytest.raises(UsageError, match="job 12 of the cluster goes on with cat"):
-        going_on.submit(*both[1], engine, dry_run=False, as_json=False)
+        resumption.submit(*both[1], engine, dry_run=False, as_json=False)
 
     assert (capsys.readouterr().out, len(overview.views(engine.home.cluster))) == ("12\n", 1)
 
@@ -290,7 +285,7 @@ def test_a_run_that_the_queue_has_is_not_resumed_beside_it(
     inputs = Inputs(preset="gc", model="m", data=Path("/d"), output=Path("/o"), job="token0")
 
     with pytest.raises(UsageError, match=f"belongs to job 1 .cat0. of the queue, which is {state.value}") as caught:
-        going_on._require_free(entry, inputs, engine)  # noqa: SLF001 - what comes before and after needs a cluster
+        resumption._require_free(entry, inputs, engine)  # noqa: SLF001 - what comes before and after needs a cluster
 
     assert str(caught.value.problems[0].hint).startswith(hint.format(home=engine.home.path))
 
@@ -302,9 +297,9 @@ def test_the_note_of_a_command_that_is_gone_does_not_reach_the_node(
     folder = keep(tmp_path / "cat", None)
     entry = history.load(folder)
     write_json(folder / record.RUNNING, {"pid": NOBODY, "created": 1.0})
-    monkeypatch.setattr(going_on.runs, "note_job", lambda *_: None)
-    monkeypatch.setattr(going_on.submission, "submit_point", lambda *_, **_named: None)
+    monkeypatch.setattr(resumption.runs, "note_job", lambda *_: None)
+    monkeypatch.setattr(resumption.submission, "submit_point", lambda *_, **_named: None)
 
-    going_on.submit(entry, Waiting("cat", "lora", "gc", "{}", run=folder), engine, dry_run=False, as_json=False)
+    resumption.submit(entry, Waiting("cat", "lora", "gc", "{}", run=folder), engine, dry_run=False, as_json=False)
 
     assert not (folder / record.RUNNING).exists()

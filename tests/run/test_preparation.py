@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from sdxl_train_cli.recipe import Kind
 from sdxl_train_cli.recipes import presets
 from sdxl_train_cli.recipes.project import Project
 from sdxl_train_cli.run import preparation, run_choices
-from sdxl_train_cli.run.run_choices import Choices
+from sdxl_train_cli.run.run_choices import Choices, Elsewhere
 from sdxl_train_cli.sdscripts import checkpoint
 from sdxl_train_cli.sdscripts.processes import Processes
 
@@ -189,3 +190,22 @@ def test_the_hub_stays_within_reach_of_a_run_that_uploads(change: str | None, is
     found = preparation.variables(Home(tmp_path), "base.safetensors", Processes(), recipe, own_tokenizers=True)
 
     assert ("HF_HUB_OFFLINE" in found) is is_offline
+
+
+@pytest.mark.parametrize(
+    ("there", "on_processor", "indices"),
+    [
+        (Elsewhere(gpu.hypothetical(80.0, 1.0)), False, [0, 1]),
+        (Elsewhere(gpu.hypothetical(80.0, 1.0)), True, []),
+        (Elsewhere(), False, []),
+        (None, False, [3, 5]),
+    ],
+)
+def test_the_gpus_of_another_computer_count_where_a_run_is_checked_for_it(
+    monkeypatch: pytest.MonkeyPatch, there: Elsewhere | None, on_processor: bool, indices: list[int]
+) -> None:
+    monkeypatch.setattr(gpu, "devices", lambda: [gpu.hypothetical(24.0, 1.0, 3), gpu.hypothetical(24.0, 1.0, 5)])
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    inputs = replace(choose(data="x"), processes=2, on_processor=on_processor)
+
+    assert [device.index for device in preparation.choose_devices(inputs, elsewhere=there)] == indices

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from swept_runs import SweptRuns
 
 from sdxl_train_cli.errors import RecipeError, UsageError
-from sdxl_train_cli.jobs.job import Waiting
+from sdxl_train_cli.jobs.job import KeptResume, Waiting
 from sdxl_train_cli.jobs.store import Queue
 from sdxl_train_cli.sweeps import searching, suggestions
 from sdxl_train_cli.sweeps.axes import Axis, Range
@@ -198,3 +199,17 @@ def test_a_point_that_cannot_train_is_kept_as_refused_and_counts(search: Search)
 
     assert [point.refused for point in search.sweep.points] == [None, "too large", "too large"]
     assert search.sweep.is_stopped
+
+
+@pytest.mark.parametrize("more", [{"search": "cat"}, {"run": Path("cat")}, {"resume": KeptResume()}])
+def test_a_job_that_a_cluster_alone_can_carry_out_is_not_queued_without_what_it_was_for(
+    tmp_path: Path, more: dict[str, Any]
+) -> None:
+    queue, plain = Queue(tmp_path / "queue"), Waiting("cat", "lora", "gc", "{}")
+
+    with pytest.raises(ValueError, match="for a cluster"):
+        LocalQueue(queue)([plain, replace(plain, **more)])
+    assert queue.jobs() == []
+
+    LocalQueue(queue)([plain])
+    assert len(queue.jobs()) == 1

@@ -11,8 +11,8 @@ import typer
 
 from sdxl_train_cli import formatting, signals
 from sdxl_train_cli.commands import workspace
-from sdxl_train_cli.commands.queue import handing
-from sdxl_train_cli.commands.queue.handing import AtOnce, DryRun, OnCluster
+from sdxl_train_cli.commands.queue import handing_over
+from sdxl_train_cli.commands.queue.handing_over import AtOnce, DryRun, OnCluster
 from sdxl_train_cli.commands.queue.listing import Json, what_next
 from sdxl_train_cli.commands.sweep import continuing
 from sdxl_train_cli.commands.workspace import HomeOption
@@ -45,8 +45,8 @@ def start(
     """Work off the queue: one job on each GPU, until none is left. Or hand what waits to a cluster."""
     if on is not None:
         given = {"--gpu": gpu is not None, "--share": share, "--wait": wait}
-        handing.require_alone([flag for flag, is_given in given.items() if is_given])
-        handing.hand_over(on, at_once, home, dry_run=dry_run)
+        handing_over.refuse_local_flags([flag for flag, is_given in given.items() if is_given])
+        handing_over.hand_over(on, at_once, home, dry_run=dry_run)
         return
     if at_once is not None or dry_run:
         words = f"{'--dry-run' if dry_run else '--at-once'} is for a cluster, and this computer starts the jobs itself"
@@ -54,7 +54,7 @@ def start(
     where = workspace.home(home)
     environment.require(where)
     queue = Queue(where.queue)
-    handing.settle(queue, where)
+    handing_over.settle(queue, where)
     options = WorkerOptions(_indices(gpu), shares=share, waits=wait)
     _outlive_the_terminal()
     with worker.holding(queue):

@@ -10,7 +10,7 @@ import typer
 
 from sdxl_train_cli import formatting
 from sdxl_train_cli.commands import ending, values, workspace
-from sdxl_train_cli.commands.cluster import going_on
+from sdxl_train_cli.commands.cluster import resumption
 from sdxl_train_cli.commands.cluster.submission import On
 from sdxl_train_cli.commands.runs.showing import Run
 from sdxl_train_cli.commands.train_options import AsJson, NoGuard, NoVramCheck, OnOom, OnOomOption, StepDowns
@@ -48,9 +48,9 @@ def resume(
     if on is not None:
         kept = KeptResume(steps, force=force, check_vram=not no_vram_check)
         downs = step_downs if on_oom is OnOom.STEP_DOWN else 0
-        point, cluster = going_on.prepare(entry, kept, on, home)
+        point, cluster = resumption.prepare(entry, kept, on, home)
         point = replace(point, guards_off=tuple(sorted(guard.value for guard in off)), step_downs=downs)
-        going_on.submit(entry, point, cluster, dry_run=dry_run, as_json=as_json)
+        resumption.submit(entry, point, cluster, dry_run=dry_run, as_json=as_json)
         return
     where = workspace.home(home)
     if dry_run:

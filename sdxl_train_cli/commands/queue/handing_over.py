@@ -15,14 +15,12 @@ from sdxl_train_cli.cluster.submitting import SlurmEngine
 from sdxl_train_cli.commands import values, workspace
 from sdxl_train_cli.commands.cluster import submission
 from sdxl_train_cli.commands.cluster.submission import Engine
-from sdxl_train_cli.errors import SdxlTrainError, UsageError
-from sdxl_train_cli.jobs.job import Job, JobState
+from sdxl_train_cli.errors import UsageError
+from sdxl_train_cli.jobs.job import JobState
 from sdxl_train_cli.jobs.store import Queue
 from sdxl_train_cli.layout import Home
-from sdxl_train_cli.records.record import Record
-from sdxl_train_cli.sweeps import cache_turn, shared_caches
+from sdxl_train_cli.sweeps import handed_jobs
 from sdxl_train_cli.sweeps.store import Sweeps
-from sdxl_train_cli.sweeps.sweep import Sweep, Way
 from sdxl_train_cli.ui import console, printing
 
 OnCluster = Annotated[
@@ -36,7 +34,7 @@ AtOnce = Annotated[
 DryRun = Annotated[bool, typer.Option("--dry-run", help="With --on: print the scripts and submit nothing")]
 
 
-def require_alone(flags: Sequence[str]) -> None:
+def refuse_local_flags(flags: Sequence[str]) -> None:
     """UsageError for flags of this computer's GPUs."""
     if flags:
         raise UsageError(f"{flags[0]} is for this computer's GPUs, and a cluster chooses its own", f"omit {flags[0]}")
@@ -44,13 +42,9 @@ def require_alone(flags: Sequence[str]) -> None:
 
 def settle(queue: Queue, where: Home) -> None:
     """Settle a hand-over that was cut off, as far as that can be done now. What is left waits for the next start."""
-    if not queue.jobs(JobState.HANDING_OVER):
-        return
-    try:
-        with handing_over.holding(queue):
-            handing_over.settle(queue, where.cluster)
-    except SdxlTrainError as error:
-        console.warn(error.problems[0])
+    problem = handing_over.settle_now(queue, where.cluster)
+    if problem is not None:
+        console.warn(problem)
 
 
 def hand_over(on: Engine, at_once: int | None, home: str | None, *, dry_run: bool) -> None:
@@ -90,31 +84,10 @@ def _where_else(queue: Queue) -> str:
 
 def _shares(queue: Queue, engine: SlurmEngine, at_once: int | None) -> list[HandedShare]:
     """What is handed over, in the queue's order. What stays is told, and what is changed."""
-    sweeps = Sweeps(engine.home.sweeps)
-    of_token = {point.token: sweep for sweep in sweeps.all() for point in sweep.points}
-    jobs = [job for job in handing_over.waiting(queue) if not _stays(job, of_token.get(job.token), engine)]
-    apart = {
-        job.token
-        for job in jobs
-        if (sweep := of_token.get(job.token)) is not None
-        and sweep.shares_caches and at_once != 1 and not cache_turn.are_made(sweeps.folder / sweep.name)
-    }  # fmt: skip
-    for name in sorted({of_token[token].name for token in apart}):
-        console.note(f"runs of the sweep {name} make caches of their own: on a cluster none waits for another")
-
-    def changed(job: Job, record: Record) -> Record:
-        return shared_caches.in_memory(record) if job.token in apart else record
-
-    return handing_over.shares(queue, jobs, engine, changed, console.note)
-
-
-def _stays(job: Job, sweep: Sweep | None, engine: SlurmEngine) -> bool:
-    """Whether a job makes no sense on the cluster now, which is told."""
-    gpu, why = engine.settings.node_gpu, handing_over.why_not_now(job)
-    if sweep is not None and sweep.way is Way.SEARCH:
-        why = f"this queue chooses the next points of the search {sweep.name}"
-    elif gpu is not None and job.need_gib is not None and job.need_gib > gpu.free_gib:
-        why = f"it needs {job.need_gib:.1f} GB, and a node's GPU has {gpu.free_gib:.1f} GB free"
-    if why is not None:
+    waiting, node_gpu = handing_over.waiting(queue), engine.settings.node_gpu
+    found = handed_jobs.choose(waiting, Sweeps(engine.home.sweeps), node_gpu, at_once)
+    for job, why in found.kept:
         console.note(f"{job.words} stays in the queue: {why}")
-    return why is not None
+    for name in sorted(set(found.apart.values())):
+        console.note(f"runs of the sweep {name} make caches of their own: on a cluster none waits for another")
+    return handing_over.shares(queue, found.jobs, engine, found.changed, console.note)
