@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from sdxl_train_cli import __version__
 from sdxl_train_cli.cluster import batch
-from sdxl_train_cli.cluster.batch import TaskEnd, TaskStart
+from sdxl_train_cli.cluster.task_folder import TaskEnd, TaskStart
 from sdxl_train_cli.jobs.job import JobState, Waiting
 from sdxl_train_cli.layout import Home
 from sdxl_train_cli.origin import Origin

@@ -8,7 +8,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from sdxl_train_cli import signals
-from sdxl_train_cli.cluster.batch import Batch, Task, TaskEnd, TaskStart
+from sdxl_train_cli.cluster.batch import Batch
+from sdxl_train_cli.cluster.task_folder import Task, TaskEnd, TaskStart
 from sdxl_train_cli.errors import SdxlTrainError, TrainingError, UsageError
 from sdxl_train_cli.jobs import starting
 from sdxl_train_cli.jobs.job import Job, JobState, KeptResume

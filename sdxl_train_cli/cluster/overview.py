@@ -12,8 +12,9 @@ from typing import TypeVar
 
 from sdxl_train_cli import files
 from sdxl_train_cli.cluster import slurm, task_index
-from sdxl_train_cli.cluster.batch import Batch, Task
+from sdxl_train_cli.cluster.batch import Batch
 from sdxl_train_cli.cluster.slurm import SlurmError, SlurmJob
+from sdxl_train_cli.cluster.task_folder import Task
 from sdxl_train_cli.failures import known_failures
 from sdxl_train_cli.jobs.job import JobState
 from sdxl_train_cli.records import history

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sdxl_train_cli.cluster import batch
-from sdxl_train_cli.cluster.batch import Batch, Task, TaskEnd, TaskStart
+from sdxl_train_cli.cluster import batch, task_folder
+from sdxl_train_cli.cluster.batch import Batch
+from sdxl_train_cli.cluster.task_folder import Task, TaskEnd, TaskStart
 from sdxl_train_cli.jobs.job import JobState
 from sdxl_train_cli.records import ended_index
 from sdxl_train_cli.records.ended_index import Ended
@@ -95,14 +96,14 @@ def _facts(task: Task) -> list[object] | None:
     end, start, run = task.end, task.start, task.run
     if end is None or not task.token:
         return None
-    return [batch.task_facts(task), [end.state.value, end.exit_code, end.cause],
+    return [task_folder.facts(task), [end.state.value, end.exit_code, end.cause],
             None if start is None else list(vars(start).values()), None if run is None else str(run)]  # fmt: skip
 
 
 def _parse(one: Batch, index: int, row: Ended) -> EndedTask:
     facts: list[Any] = list(row.facts)
     told, (state, code, cause), start, run = facts
-    task = batch.parse_task(one.folder / "tasks" / str(index), told)
+    task = task_folder.parse(one.folder / "tasks" / str(index), told)
     return EndedTask(
         **vars(task), last_end=TaskEnd(JobState(state), code, cause),
         last_start=None if start is None else TaskStart(*start), last_run=run,

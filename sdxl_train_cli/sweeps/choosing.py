@@ -14,8 +14,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from sdxl_train_cli.cluster import task_index
-from sdxl_train_cli.cluster.batch import Batch, ChosenPoint, Task
+from sdxl_train_cli.cluster.batch import Batch
 from sdxl_train_cli.cluster.carrying import NoPointError
+from sdxl_train_cli.cluster.task_folder import ChosenPoint, Task
 from sdxl_train_cli.errors import SdxlTrainError, SetupError
 from sdxl_train_cli.jobs.job import Waiting
 from sdxl_train_cli.sweeps import axes, comparing, point_names, progress, searching, suggestions

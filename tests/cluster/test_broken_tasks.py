@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from sdxl_train_cli.cluster import batch, overview, submitting, task_index
-from sdxl_train_cli.cluster.batch import TaskEnd
 from sdxl_train_cli.cluster.overview import TaskState
+from sdxl_train_cli.cluster.task_folder import TaskEnd
 from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.jobs.job import JobState, Waiting
 

@@ -12,10 +12,11 @@ from conftest import Result
 from slurm_commands import Say
 
 from sdxl_train_cli.cluster import batch, carrying, overview, slurm, submitting
-from sdxl_train_cli.cluster.batch import Batch, TaskEnd, TaskStart
+from sdxl_train_cli.cluster.batch import Batch
 from sdxl_train_cli.cluster.overview import TaskState
 from sdxl_train_cli.cluster.settings import ClusterSettings
 from sdxl_train_cli.cluster.slurm import SlurmError
+from sdxl_train_cli.cluster.task_folder import TaskEnd, TaskStart
 from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.jobs import starting
 from sdxl_train_cli.jobs.job import JobState, Waiting

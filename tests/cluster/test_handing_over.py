@@ -15,11 +15,11 @@ from test_cluster_overview import OFF
 
 from sdxl_train_cli import files
 from sdxl_train_cli.cluster import batch, handing_over, overview, slurm
-from sdxl_train_cli.cluster.batch import TaskEnd, TaskStart
 from sdxl_train_cli.cluster.handing_over import HandedOver, HandedShare
 from sdxl_train_cli.cluster.settings import ClusterSettings
 from sdxl_train_cli.cluster.slurm import SlurmError
 from sdxl_train_cli.cluster.submitting import SlurmEngine
+from sdxl_train_cli.cluster.task_folder import TaskEnd, TaskStart
 from sdxl_train_cli.commands.cluster import listing, resumption
 from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.jobs.job import Job, JobState, Waiting

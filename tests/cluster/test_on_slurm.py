@@ -14,8 +14,8 @@ from patience import until
 from real_slurm import Slurm, running
 
 from sdxl_train_cli.cluster import batch, overview
-from sdxl_train_cli.cluster.batch import TaskStart
 from sdxl_train_cli.cluster.overview import TaskState, TaskView
+from sdxl_train_cli.cluster.task_folder import TaskStart
 from sdxl_train_cli.records import history, metrics
 from sdxl_train_cli.records.history import RunState
 

@@ -11,8 +11,9 @@ import pytest
 
 from sdxl_train_cli import files, layout
 from sdxl_train_cli.cluster import batch, overview, task_index
-from sdxl_train_cli.cluster.batch import Batch, TaskEnd, TaskStart
+from sdxl_train_cli.cluster.batch import Batch
 from sdxl_train_cli.cluster.overview import TaskState
+from sdxl_train_cli.cluster.task_folder import TaskEnd, TaskStart
 from sdxl_train_cli.commands.cluster import listing
 from sdxl_train_cli.jobs.job import JobState, Waiting
 from sdxl_train_cli.records import ended_index

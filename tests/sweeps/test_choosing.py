@@ -12,8 +12,9 @@ from swept_runs import SweptRuns
 
 from sdxl_train_cli import files
 from sdxl_train_cli.cluster import batch
-from sdxl_train_cli.cluster.batch import Batch, ChosenPoint, Task, TaskEnd
+from sdxl_train_cli.cluster.batch import Batch
 from sdxl_train_cli.cluster.carrying import NoPointError
+from sdxl_train_cli.cluster.task_folder import ChosenPoint, Task, TaskEnd
 from sdxl_train_cli.errors import RecipeError, SetupError
 from sdxl_train_cli.jobs.job import JobState, Waiting
 from sdxl_train_cli.sweeps import axes, choosing, comparing, progress, pruning, searching, suggestions

@@ -12,7 +12,8 @@ from conftest import Result, own_home, write_pictures
 
 from sdxl_train_cli import process
 from sdxl_train_cli.cluster import batch, overview
-from sdxl_train_cli.cluster.batch import Batch, TaskEnd
+from sdxl_train_cli.cluster.batch import Batch
+from sdxl_train_cli.cluster.task_folder import TaskEnd
 from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.jobs.job import JobState
 from sdxl_train_cli.jobs.store import Queue

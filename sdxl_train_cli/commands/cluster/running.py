@@ -11,7 +11,8 @@ import typer
 
 from sdxl_train_cli import signals
 from sdxl_train_cli.cluster import carrying, checking
-from sdxl_train_cli.cluster.batch import Batch, Task
+from sdxl_train_cli.cluster.batch import Batch
+from sdxl_train_cli.cluster.task_folder import Task
 from sdxl_train_cli.commands import train, workspace
 from sdxl_train_cli.commands.runs import resume
 from sdxl_train_cli.commands.runs.resume import ResumeRequest

@@ -6,7 +6,8 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from sdxl_train_cli.cluster.batch import Batch, Task
+from sdxl_train_cli.cluster.batch import Batch
+from sdxl_train_cli.cluster.task_folder import Task
 from sdxl_train_cli.commands import workspace
 from sdxl_train_cli.errors import SdxlTrainError
 from sdxl_train_cli.jobs.job import Job, Waiting
