@@ -25,9 +25,9 @@ from sdxl_train_cli.sdscripts import checkpoint, results, states
 from sdxl_train_cli.sdscripts.progress import SAVING_STATE, CheckpointSaving, Stopping
 
 LEAST_PATIENCE_SECONDS, MOST_PATIENCE_SECONDS = 10.0, 120.0
+"""Limits of the time that a stop waits for the current step to end: three steps' time, within these."""
 SAVING_SECONDS = 240.0
 """For the state of a run whose time ends: of the 300 that Slurm gives, a minute is left to end (cluster/script.py)."""
-"""Limits of the time that a stop waits for the current step to end: three steps' time, within these."""
 
 _LAST_WORDS_SECONDS = 5.0
 
