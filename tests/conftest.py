@@ -286,9 +286,10 @@ def home(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Path:
 
 
 def own_home(folder: Path, home: Path) -> Path:
-    """A new home that a test may change, with what is installed in another."""
+    """A new home that a test may change, with what is installed in another, and nothing that was queued there."""
     folder.mkdir(parents=True)
-    for part in home.iterdir():
+    queued = {Home(home).queue, Home(home).sweeps, Home(home).cluster}
+    for part in set(home.iterdir()) - queued:
         (folder / part.name).symlink_to(part)
     return folder
 
