@@ -86,8 +86,7 @@ def test_a_sweep_of_twelve_runs_with_one_taken_back(home: Home, slurm: Slurm, tm
     rates = [1e-4, *(1e-4 * number for number in range(1, POINTS))]
     engine = SlurmEngine(home, ClusterSettings(home=str(home.path), gpus="0"))
     began = time.monotonic()
-    tokens = engine(points(home, tmp_path, rates), at_once=2)
-    assert len(set(tokens)) == POINTS
+    engine(points(home, tmp_path, rates), at_once=2)
     taken, nodes, at_once = False, set[str](), 0
     views = overview.views(home.cluster)
     while any(view.state.is_open for view in views):
