@@ -19,7 +19,7 @@ from sdxl_train_cli import layout
 from sdxl_train_cli.errors import UsageError
 from sdxl_train_cli.records import record
 
-NAME = "ended-1.sqlite"
+NAME = "ended-2.sqlite"
 """File name. The number is the format version and grows with every change of what is kept."""
 _SECONDS_TO_WAIT = 2.0
 """How long to wait for another command to finish writing. An index is not worth more."""
