@@ -32,6 +32,7 @@ _CAUSES = {
     "CANCELLED": "slurm-cancelled",
 }
 """Slurm's words for an end, and the failure that tells them to people."""
+_ASKED = "its run was asked to stop"
 
 
 class TaskState(str, Enum):
@@ -180,9 +181,6 @@ def _forgotten(one: Batch, task: Task, job: str) -> TaskView:
     if files.is_file(task.output):
         return TaskView(one, task, job, TaskState.FAILED, "it ended before it began to train")
     return TaskView(one, task, job, TaskState.STOPPED, "it was cancelled before it started: Slurm no longer has it")
-
-
-_ASKED = "its run was asked to stop"
 
 
 def _outcome(task: Task) -> RunState | None:

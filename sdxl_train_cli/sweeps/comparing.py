@@ -20,8 +20,6 @@ from sdxl_train_cli.sweeps.measuring import Yardstick
 from sdxl_train_cli.sweeps.point_runs import MeasuredRun, OnProgress
 from sdxl_train_cli.sweeps.progress import FollowedPoint
 
-_FEW = 2
-
 
 @dataclass(frozen=True)
 class RankedPoint:

@@ -65,9 +65,12 @@ def _require_free(entry: Loaded, inputs: Inputs, cluster: SlurmEngine) -> None:
     home = submission.flag(cluster.home)
     if job is not None:  # even one that has ended: `queue retry` would start the run a second time
         hand_over = f"sdxl-train queue start --on slurm{home}"
-        hint = f"sdxl-train queue rm {job.id}{home}, then this again" if job.state.has_ended else hand_over
-        if job.state.has_ended and job.state is not JobState.DONE:
-            hint = f"sdxl-train queue retry {job.id}{home}, then {hand_over}"
+        hint = {
+            JobState.RUNNING: f"to stop it: sdxl-train queue stop {job.id}{home}",
+            JobState.DONE: f"sdxl-train queue rm {job.id}{home}, then this again",
+            JobState.FAILED: f"sdxl-train queue retry {job.id}{home}, then {hand_over}",
+            JobState.STOPPED: f"sdxl-train queue retry {job.id}{home}, then {hand_over}",
+        }.get(job.state, hand_over)
         raise UsageError(f"{entry.name} belongs to {job.words} of the queue, which is {job.state.value}", hint)
     view = overview.with_tokens(cluster.home.cluster, [inputs.job]).get(inputs.job)
     if view is not None and view.state.is_open:
